@@ -1,0 +1,143 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+)
+
+// Errors that every store returns, wrapped with the operation.
+var (
+	// ErrConflict: another block already holds the number. Read it back, then cut the next one.
+	ErrConflict = errors.New("another block holds this number")
+	// ErrNotFound: no such channel, block or transaction. Absent keys are not an error: they are nil.
+	ErrNotFound = errors.New("not found")
+	// ErrDamaged: what was read is not what was written (checksum or encoding). Nothing of it may be served.
+	ErrDamaged = errors.New("stored data is damaged")
+)
+
+// A Version names the transaction that last wrote a key: Fabric's height of a key.
+type Version struct {
+	Block uint64 // number of the block
+	Tx    uint64 // position in the block, from 0
+}
+
+// An Item is the committed state of one key.
+type Item struct {
+	Value    []byte  // never nil, may be empty
+	Metadata []byte  // a marshalled kvrwset.KVMetadataWrite without its key; nil if there is none
+	Version  Version // who wrote it last
+}
+
+// A KV is a row of a range.
+type KV struct {
+	Key  string
+	Item *Item
+}
+
+// A Write gives one key of one namespace its state after a block.
+type Write struct {
+	Namespace, Key string
+	Item           *Item // nil: the key is deleted
+}
+
+// A Change is one entry of a key's history. A block can hold several of one key.
+type Change struct {
+	Namespace, Key string
+	Version        Version
+	TxID           string
+	Timestamp      time.Time // the proposal's, UTC
+	Value          []byte    // nil if IsDelete
+	IsDelete       bool
+}
+
+// A TxEntry says where a transaction stands. An id is entered once: with its first occurrence in the chain.
+type TxEntry struct {
+	TxID    string
+	Version Version // block and position
+	Code    peer.TxValidationCode
+}
+
+// A Batch is all that block number Block does to a channel's state. It is derived from the block alone.
+type Batch struct {
+	Block   uint64
+	Hash    []byte    // the block's header hash: the key of the look-up by hash
+	Writes  []Write   // at most one per key
+	History []Change  // in block order
+	Txs     []TxEntry // in block order
+}
+
+// Log is the chain of blocks of each channel. Blocks are numbered from 0 without gaps. Safe for concurrent use.
+type Log interface {
+	// Append makes block batch.Block of the channel durable if the channel has exactly that many blocks: the conditional
+	// write that orders a channel. Block 0 creates the channel.
+	//
+	// nil: the block is durable and visible to every read that starts after. A block equal byte for byte to the one that
+	// holds the number is success too: a retry can meet its own write. ErrConflict: another block holds the number, or the
+	// number is beyond the next one. Any other error: the outcome is unknown; the caller reads the block back before it
+	// tells anyone anything.
+	//
+	// batch is what Apply will be given for this block. A store that can makes it visible in the same atomic write; any
+	// other leaves it to Apply. Neither argument is modified or kept after the call.
+	Append(ctx context.Context, channel string, block []byte, batch *Batch) error
+
+	// Block returns the bytes given to Append, or ErrNotFound.
+	Block(ctx context.Context, channel string, number uint64) ([]byte, error)
+
+	// Height returns the number of blocks, 0 for a channel that does not exist. It is consistent: it counts every block
+	// whose Append returned before the call.
+	Height(ctx context.Context, channel string) (uint64, error)
+
+	// Channels returns the names of the channels, sorted.
+	Channels(ctx context.Context) ([]string, error)
+}
+
+// State is what the chain says, derived from it. Safe for concurrent use.
+type State interface {
+	// Apply makes a block's effects visible and moves the savepoint to batch.Block+1. It is idempotent: for a block below
+	// the savepoint it does nothing and returns nil. Blocks come in order; a gap is an error. Apply may be interrupted at
+	// any point and repeated: a key already at the batch's version, or a later one, stays.
+	Apply(ctx context.Context, channel string, batch *Batch) error
+
+	// View opens a reader of the channel's state. A channel without a block has an empty view with savepoint 0.
+	View(ctx context.Context, channel string) (View, error)
+}
+
+// A View reads a channel's state. It may be used by several goroutines; Close it when done.
+type View interface {
+	// Savepoint is the number of blocks applied when the view was opened.
+	Savepoint() uint64
+
+	// Fixed reports whether the view is a snapshot: nothing applied after it was opened is seen through it. The reader of
+	// a view that is not fixed must validate what it read.
+	Fixed() bool
+
+	// Get returns one item for each key, in order; nil where there is none.
+	Get(ctx context.Context, namespace string, keys []string) ([]*Item, error)
+
+	// Range returns the rows with start ≤ key < end in byte order, at most limit (> 0). The empty end is open. Fewer rows
+	// than limit means that there are no more.
+	Range(ctx context.Context, namespace, start, end string, limit int) ([]KV, error)
+
+	// History returns a key's changes older than before, newest first, at most limit (> 0). The zero before means from
+	// the newest.
+	History(ctx context.Context, namespace, key string, before Version, limit int) ([]Change, error)
+
+	// Transaction returns where a transaction stands, or ErrNotFound.
+	Transaction(ctx context.Context, txID string) (TxEntry, error)
+
+	// BlockByHash returns the number of the block with this header hash, or ErrNotFound.
+	BlockByHash(ctx context.Context, hash []byte) (uint64, error)
+
+	Close() error
+}
+
+// A Store is both, over the same channels.
+type Store interface {
+	Log
+	State
+	// Close releases the store. What was acknowledged is durable without it.
+	Close() error
+}
