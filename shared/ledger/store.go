@@ -125,8 +125,8 @@ type View interface {
 	// the newest.
 	History(ctx context.Context, namespace, key string, before Version, limit int) ([]Change, error)
 
-	// Transaction returns where a transaction stands, or ErrNotFound.
-	Transaction(ctx context.Context, txID string) (TxEntry, error)
+	// Transactions returns where each transaction stands, in order; nil where there is none with that id.
+	Transactions(ctx context.Context, txIDs []string) ([]*TxEntry, error)
 
 	// BlockByHash returns the number of the block with this header hash, or ErrNotFound.
 	BlockByHash(ctx context.Context, hash []byte) (uint64, error)
