@@ -1,0 +1,259 @@
+package chaincode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+	"google.golang.org/protobuf/proto"
+)
+
+// inboxSize is how many messages of one transaction may wait. The shim sends one and waits for its answer; the rest is
+// room for a contract that answers while a goroutine of its own still asks.
+const inboxSize = 8
+
+// An execution is a transaction under way on a session.
+type execution struct {
+	session *Session
+	inv     *Invocation
+	key     txKey
+	inbox   chan incoming
+	queries map[string]*query // open iterators by their id
+	queryID int
+
+	// Of session.mu:
+	abandoned bool // Execute has returned, the chaincode has not answered
+	flooded   bool // the inbox overflowed
+}
+
+// incoming is a message from the chaincode, or the end of it.
+type incoming struct {
+	msg *peer.ChaincodeMessage
+	err error
+}
+
+// deliver queues a message without waiting. It needs session.mu.
+func (e *execution) deliver(msg *peer.ChaincodeMessage) {
+	select {
+	case e.inbox <- incoming{msg: msg}:
+	default:
+		e.flooded = true
+	}
+}
+
+// Execute runs an invocation on the chaincode, as Host.Execute says. It waits for the chaincode to register.
+func (s *Session) Execute(ctx context.Context, inv *Invocation) (*Result, error) {
+	result, err := s.execute(ctx, inv)
+	if err != nil {
+		return nil, fmt.Errorf("error sending: %w", err)
+	}
+	return result.result(inv)
+}
+
+func (s *Session) execute(ctx context.Context, inv *Invocation) (*answer, error) {
+	select {
+	case <-s.registered:
+	case <-s.done:
+		return nil, ErrCrashed
+	case <-ctx.Done():
+		return nil, interrupted(ctx)
+	}
+	msg, err := inv.message()
+	if err != nil {
+		return nil, err
+	}
+	e, err := s.begin(inv, msg)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case s.out <- msg:
+	case <-s.done:
+		s.cancel(e)
+		return nil, ErrCrashed
+	case <-ctx.Done():
+		s.cancel(e)
+		return nil, interrupted(ctx)
+	}
+	return e.run(ctx)
+}
+
+// message builds the message that starts an execution.
+func (inv *Invocation) message() (*peer.ChaincodeMessage, error) {
+	payload, err := proto.Marshal(inv.Input)
+	if err != nil {
+		return nil, fmt.Errorf("failed to create chaincode message: %w", err)
+	}
+	kind := peer.ChaincodeMessage_TRANSACTION
+	if inv.Init {
+		kind = peer.ChaincodeMessage_INIT
+	}
+	return &peer.ChaincodeMessage{
+		Type:      kind,
+		Payload:   payload,
+		Txid:      inv.Proposal.TxID,
+		ChannelId: inv.Channel,
+		Proposal:  inv.Proposal.Signed,
+	}, nil
+}
+
+// begin enters an execution, unless one of the same transaction is under way.
+func (s *Session) begin(inv *Invocation, msg *peer.ChaincodeMessage) (*execution, error) {
+	e := &execution{session: s, inv: inv, key: txKey{msg.ChannelId, msg.Txid}, inbox: make(chan incoming, inboxSize)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.retiring || s.err != nil {
+		return nil, ErrCrashed
+	}
+	if s.executions[e.key] != nil {
+		return nil, fmt.Errorf("txid: %s(%s) %w", msg.Txid, msg.ChannelId, ErrDuplicate)
+	}
+	s.executions[e.key] = e
+	return e, nil
+}
+
+// cancel takes back an execution that the chaincode has not been told of.
+func (s *Session) cancel(e *execution) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forgetLocked(e.key)
+}
+
+// An answer is the message that ends an execution.
+type answer struct{ msg *peer.ChaincodeMessage }
+
+// run answers the chaincode until it is finished, or ctx or the session is.
+func (e *execution) run(ctx context.Context) (*answer, error) {
+	s := e.session
+	for {
+		var in incoming
+		select {
+		case in = <-e.inbox:
+		case <-ctx.Done():
+			e.abandon()
+			return nil, interrupted(ctx)
+		case <-s.retired:
+			e.abandon()
+			return nil, ErrCrashed
+		case <-s.done:
+			// What came before the end counts.
+			select {
+			case in = <-e.inbox:
+			default:
+				s.cancel(e)
+				return nil, ErrCrashed
+			}
+		}
+		if in.err != nil {
+			e.abandon()
+			return nil, in.err
+		}
+		switch in.msg.Type {
+		case peer.ChaincodeMessage_COMPLETED, peer.ChaincodeMessage_ERROR:
+			s.cancel(e)
+			return &answer{in.msg}, nil
+		}
+		out, err := e.handle(ctx, in.msg)
+		if err != nil {
+			e.abandon()
+			return nil, err
+		}
+		e.send(ctx, out)
+		if e.overflowed() {
+			e.abandon()
+			return nil, fmt.Errorf("%w: more than %d messages of transaction %s without waiting for an answer", ErrProtocol, inboxSize, e.key.txID)
+		}
+	}
+}
+
+// send queues an answer, if there is room even when ctx has ended: the contract waits for it.
+func (e *execution) send(ctx context.Context, msg *peer.ChaincodeMessage) {
+	select {
+	case e.session.out <- msg:
+		return
+	default:
+	}
+	select {
+	case e.session.out <- msg:
+	case <-e.session.done:
+	case <-ctx.Done():
+	}
+}
+
+func (e *execution) overflowed() bool {
+	e.session.mu.Lock()
+	defer e.session.mu.Unlock()
+	return e.flooded
+}
+
+// abandon leaves an execution that the chaincode has not finished. Its transaction cannot run again on this session
+// until the chaincode has answered, so that messages of two executions are never mixed; what it asks for until then is
+// refused, also what has come already.
+func (e *execution) abandon() {
+	s := e.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.abandoned = true
+	for {
+		select {
+		case in := <-e.inbox:
+			switch {
+			case in.msg == nil:
+			case in.msg.Type == peer.ChaincodeMessage_COMPLETED, in.msg.Type == peer.ChaincodeMessage_ERROR:
+				s.forgetLocked(e.key)
+			default:
+				select {
+				case s.out <- refusal(in.msg):
+				default:
+				}
+			}
+		default:
+			return
+		}
+	}
+}
+
+// result reads the message that ended an execution.
+func (a *answer) result(inv *Invocation) (*Result, error) {
+	switch a.msg.Type {
+	case peer.ChaincodeMessage_COMPLETED:
+		response := &peer.Response{}
+		if err := proto.Unmarshal(a.msg.Payload, response); err != nil {
+			return nil, fmt.Errorf("%w: failed to unmarshal response for transaction %s: %w", ErrProtocol, inv.Proposal.TxID, err)
+		}
+		result := &Result{Response: response}
+		if event := a.msg.ChaincodeEvent; event != nil {
+			result.Event = &peer.ChaincodeEvent{
+				ChaincodeId: inv.Chaincode,
+				TxId:        inv.Proposal.TxID,
+				EventName:   event.EventName,
+				Payload:     append([]byte(nil), event.Payload...),
+			}
+		}
+		return result, nil
+	default:
+		return nil, fmt.Errorf("%w: %s", ErrFailed, a.msg.Payload)
+	}
+}
+
+// interrupted says how ctx ended.
+func interrupted(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return ErrTimeout
+	}
+	return ctx.Err()
+}
+
+// crash ends a transaction's execution as if its chaincode had crashed. What the chaincode says of it later is ignored.
+func (s *Session) crash(channel, txID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.executions[txKey{channel, txID}]; e != nil && !e.abandoned {
+		select {
+		case e.inbox <- incoming{err: ErrCrashed}:
+		default:
+			e.flooded = true
+		}
+	}
+}
