@@ -1,0 +1,299 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hyperledger/fabric-protos-go-apiv2/common"
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+
+	"peerless/shared/channelconfig"
+	"peerless/shared/wire"
+)
+
+// A Channel is one chain of blocks and the state that follows from it. Safe for concurrent use.
+type Channel struct {
+	ledger *Ledger
+	name   string
+
+	loading sync.Mutex  // held while the end of the chain is read
+	loaded  atomic.Bool // tip and config are set
+
+	config atomic.Pointer[channelconfig.Config]
+	height atomic.Uint64 // blocks known to be in the log
+
+	// The committer's: only the goroutine that is cutting a block touches them, or load before there is one.
+	tip         tip
+	definitions map[string]*Definition // as of the tip; dropped when the lifecycle changes
+	stale       bool                   // the tip may not be the log's: an append's outcome is unknown
+
+	mu      sync.Mutex
+	queue   []*pending
+	cutting bool          // a goroutine is at work on the queue
+	changed chan struct{} // closed, and made anew, when a block is there
+}
+
+// tip is the end of the chain.
+type tip struct {
+	height     uint64
+	hash       []byte // of the last header
+	commitHash []byte
+	lastConfig uint64 // number of the last configuration block
+}
+
+// load reads the end of the chain, and applies what is in the log and not yet in the state.
+func (c *Channel) load(ctx context.Context) error {
+	if c.loaded.Load() {
+		return nil
+	}
+	c.loading.Lock()
+	defer c.loading.Unlock()
+	if c.loaded.Load() {
+		return nil
+	}
+	if err := c.readTip(ctx); err != nil {
+		return err
+	}
+	if err := c.catchUp(ctx); err != nil {
+		c.ledger.Logger.Warn("blocks are not applied yet", "channel", c.name, "error", err)
+	}
+	c.loaded.Store(true)
+	return nil
+}
+
+// readTip reads the end of the chain from the log.
+func (c *Channel) readTip(ctx context.Context) error {
+	height, err := c.ledger.Store.Height(ctx, c.name)
+	if err != nil {
+		return fmt.Errorf("load channel %s: %w", c.name, err)
+	}
+	if height == 0 {
+		return fmt.Errorf("channel %s: %w", c.name, ErrNotFound)
+	}
+	last, err := c.Block(ctx, height-1)
+	if err != nil {
+		return fmt.Errorf("load channel %s: %w", c.name, err)
+	}
+	t := tip{height: height, hash: wire.HeaderHash(last.Header), commitHash: wire.CommitHash(last)}
+	if height > 1 {
+		if _, t.lastConfig, err = wire.BlockSignatures(last); err != nil {
+			return fmt.Errorf("load channel %s: block %d: %w", c.name, height-1, err)
+		}
+	}
+	if c.config.Load() == nil || c.tip.lastConfig != t.lastConfig {
+		block, err := c.Block(ctx, t.lastConfig)
+		if err != nil {
+			return fmt.Errorf("load channel %s: configuration block: %w", c.name, err)
+		}
+		config, err := channelconfig.Parse(block)
+		if err != nil {
+			return fmt.Errorf("load channel %s: configuration block %d: %w", c.name, t.lastConfig, err)
+		}
+		c.config.Store(config)
+	}
+	if c.tip.height != t.height {
+		c.definitions = make(map[string]*Definition)
+	}
+	c.tip = t
+	c.height.Store(height)
+	return nil
+}
+
+// Name returns the channel's name.
+func (c *Channel) Name() string { return c.name }
+
+// Config returns the channel's configuration as of its last block.
+func (c *Channel) Config() *channelconfig.Config { return c.config.Load() }
+
+// Height returns the number of blocks.
+func (c *Channel) Height(ctx context.Context) (uint64, error) {
+	if !c.ledger.Shared {
+		return c.height.Load(), nil
+	}
+	height, err := c.ledger.Store.Height(ctx, c.name)
+	if err != nil {
+		return 0, fmt.Errorf("height of channel %s: %w", c.name, err)
+	}
+	return height, nil
+}
+
+// RawBlock returns a block as it is stored, or ErrNotFound; ErrDamaged if its data is not what its header says.
+func (c *Channel) RawBlock(ctx context.Context, number uint64) ([]byte, error) {
+	raw, err := c.ledger.Store.Block(ctx, c.name, number)
+	if err != nil {
+		return nil, fmt.Errorf("block %d of channel %s: %w", number, c.name, err)
+	}
+	if _, err := wire.ParseBlock(raw); err != nil {
+		return nil, fmt.Errorf("block %d of channel %s: %w: %w", number, c.name, ErrDamaged, err)
+	}
+	return raw, nil
+}
+
+// Block returns a block, or ErrNotFound; ErrDamaged if its data is not what its header says.
+func (c *Channel) Block(ctx context.Context, number uint64) (*common.Block, error) {
+	raw, err := c.ledger.Store.Block(ctx, c.name, number)
+	if err != nil {
+		return nil, fmt.Errorf("block %d of channel %s: %w", number, c.name, err)
+	}
+	block, err := wire.ParseBlock(raw)
+	if err != nil {
+		return nil, fmt.Errorf("block %d of channel %s: %w: %w", number, c.name, ErrDamaged, err)
+	}
+	if block.GetHeader().GetNumber() != number {
+		return nil, fmt.Errorf("block %d of channel %s: it says it is block %d: %w", number, c.name, block.GetHeader().GetNumber(), ErrDamaged)
+	}
+	return block, nil
+}
+
+// BlockByHash returns the number of the block with this header hash, or ErrNotFound.
+func (c *Channel) BlockByHash(ctx context.Context, hash []byte) (uint64, error) {
+	view, err := c.View(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer view.Close()
+	return view.BlockByHash(ctx, hash)
+}
+
+// A TransactionRecord is a transaction in its block.
+type TransactionRecord struct {
+	TxEntry
+	Envelope []byte            // a common.Envelope
+	Tx       *wire.Transaction // taken apart as far as it could be
+}
+
+// Entry says where a transaction stands, or ErrNotFound.
+func (c *Channel) Entry(ctx context.Context, txID string) (TxEntry, error) {
+	view, err := c.View(ctx)
+	if err != nil {
+		return TxEntry{}, err
+	}
+	defer view.Close()
+	entries, err := view.Transactions(ctx, []string{txID})
+	if err != nil {
+		return TxEntry{}, fmt.Errorf("transaction %s of channel %s: %w", txID, c.name, err)
+	}
+	if entries[0] == nil {
+		return TxEntry{}, fmt.Errorf("transaction %s of channel %s: %w", txID, c.name, ErrNotFound)
+	}
+	return *entries[0], nil
+}
+
+// Transaction returns a transaction by its id, or ErrNotFound.
+func (c *Channel) Transaction(ctx context.Context, txID string) (*TransactionRecord, error) {
+	entry, err := c.Entry(ctx, txID)
+	if err != nil {
+		return nil, err
+	}
+	block, err := c.Block(ctx, entry.Version.Block)
+	if err != nil {
+		return nil, err
+	}
+	if entry.Version.Tx >= uint64(len(block.Data.Data)) {
+		return nil, fmt.Errorf("transaction %s of channel %s: block %d has no position %d: %w", txID, c.name, entry.Version.Block, entry.Version.Tx, ErrDamaged)
+	}
+	record := &TransactionRecord{TxEntry: entry, Envelope: block.Data.Data[entry.Version.Tx]}
+	record.Tx, _ = wire.ParseEnvelope(record.Envelope)
+	return record, nil
+}
+
+// View opens a reader of the state as of the last block. A block that is in the log and cannot be applied now is laid over.
+func (c *Channel) View(ctx context.Context) (View, error) {
+	height, err := c.Height(ctx)
+	if err != nil {
+		return nil, err
+	}
+	view, err := c.ledger.Store.View(ctx, c.name)
+	if err != nil {
+		return nil, fmt.Errorf("read state of channel %s: %w", c.name, err)
+	}
+	for view.Savepoint() < height {
+		over, err := c.layOver(ctx, view)
+		if err != nil {
+			view.Close()
+			return nil, err
+		}
+		view = over
+	}
+	return view, nil
+}
+
+// layOver puts the next block that is not applied over a view.
+func (c *Channel) layOver(ctx context.Context, view View) (*overlay, error) {
+	number := view.Savepoint()
+	block, err := c.Block(ctx, number)
+	if err != nil {
+		return nil, err
+	}
+	j, err := c.replay(ctx, view, block)
+	if err != nil {
+		return nil, err
+	}
+	return &overlay{View: view, updates: j.updates, txs: j.entries, hash: wire.HeaderHash(block.Header)}, nil
+}
+
+// replay derives what a block does from its recorded verdicts.
+func (c *Channel) replay(ctx context.Context, view View, block *common.Block) (*judge, error) {
+	codes, err := wire.ValidationCodes(block)
+	if err != nil || len(codes) != len(block.Data.Data) {
+		return nil, fmt.Errorf("block %d of channel %s: it has no verdict for each transaction: %w", block.Header.Number, c.name, ErrDamaged)
+	}
+	j := newJudge(c.name, c.config.Load(), view, block.Header.Number, map[string]*Definition{})
+	for i, raw := range block.Data.Data {
+		tx, _ := wire.ParseEnvelope(raw)
+		if tx == nil {
+			tx = &wire.Transaction{}
+		}
+		if codes[i] == peer.TxValidationCode_VALID && tx.RWSet == nil && tx.Type != common.HeaderType_CONFIG {
+			return nil, fmt.Errorf("block %d of channel %s: transaction %d is recorded as valid and has no read-write set: %w", block.Header.Number, c.name, i, ErrDamaged)
+		}
+		if err := j.accept(ctx, &checked{raw: raw, tx: tx, code: codes[i]}, codes[i]); err != nil {
+			return nil, fmt.Errorf("block %d of channel %s: transaction %d: %w", block.Header.Number, c.name, i, err)
+		}
+	}
+	return j, nil
+}
+
+// catchUp applies the blocks that are in the log and not yet in the state.
+func (c *Channel) catchUp(ctx context.Context) error {
+	for {
+		view, err := c.ledger.Store.View(ctx, c.name)
+		if err != nil {
+			return fmt.Errorf("read state of channel %s: %w", c.name, err)
+		}
+		if view.Savepoint() >= c.tip.height {
+			return view.Close()
+		}
+		over, err := c.layOver(ctx, view)
+		view.Close()
+		if err != nil {
+			return err
+		}
+		batch := &Batch{Block: over.updates.number, Hash: over.hash, Writes: over.updates.writes(), History: over.updates.history, Txs: over.txs}
+		if err := c.ledger.Store.Apply(ctx, c.name, batch); err != nil {
+			return fmt.Errorf("apply block %d of channel %s: %w", batch.Block, c.name, err)
+		}
+	}
+}
+
+// Wait returns when the channel has more than height blocks, or with ctx's error.
+func (c *Channel) Wait(ctx context.Context, height uint64) error {
+	for {
+		c.mu.Lock()
+		if c.height.Load() > height {
+			c.mu.Unlock()
+			return nil
+		}
+		changed := c.changed
+		c.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.ledger.ctx.Done():
+			return ErrClosed
+		}
+	}
+}

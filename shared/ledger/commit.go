@@ -1,0 +1,381 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/hyperledger/fabric-protos-go-apiv2/common"
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+	"google.golang.org/protobuf/proto"
+
+	"peerless/shared/wire"
+)
+
+// A Submission is a transaction to be ordered.
+type Submission struct {
+	Envelope []byte // a signed common.Envelope
+
+	// Trusted says that this process made every signature in the envelope. Tx is then the transaction taken apart, and what
+	// is judged invalid is not recorded. A transaction that a client signed is recorded whatever its verdict.
+	Trusted bool
+	Tx      *wire.Transaction
+
+	// Rerun simulates a trusted transaction again, over the state as it will stand at this point of the block being cut. It
+	// is called for one that would otherwise lose its race. It must return by ctx's deadline.
+	Rerun func(ctx context.Context, view View) (*Submission, error)
+}
+
+// A Verdict is what became of a submission.
+type Verdict struct {
+	Code     peer.TxValidationCode
+	Version  Version     // block and position; of the first occurrence if Code is DUPLICATE_TXID of a trusted transaction
+	Recorded bool        // whether it stands in a block
+	First    *TxEntry    // of a trusted duplicate: the transaction that holds the id
+	Rerun    *Submission // the submission that was recorded, if it was simulated again
+}
+
+// pending is a submission in the queue.
+type pending struct {
+	*Submission
+	checked *checked
+	taken   atomic.Bool // by the committer, or by a submitter who gave up
+	done    chan struct{}
+	verdict Verdict
+	err     error
+}
+
+func (p *pending) settle(v Verdict, err error) {
+	p.verdict, p.err = v, err
+	close(p.done)
+}
+
+// Submit orders a transaction and returns its verdict when its block is durable. If ctx ends before the transaction's turn it
+// is withdrawn, and ctx's error returned. ErrOutcomeUnknown: the store failed at the wrong moment.
+func (c *Channel) Submit(ctx context.Context, s *Submission) (Verdict, error) {
+	p, err := c.enqueue(s)
+	if err != nil {
+		return Verdict{}, err
+	}
+	select {
+	case <-p[0].done:
+	case <-ctx.Done():
+		if p[0].taken.CompareAndSwap(false, true) {
+			return Verdict{}, ctx.Err()
+		}
+		<-p[0].done
+	}
+	return p[0].verdict, p[0].err
+}
+
+// Enqueue accepts transactions for ordering, in this order, without waiting for their verdicts.
+func (c *Channel) Enqueue(s ...*Submission) error {
+	_, err := c.enqueue(s...)
+	return err
+}
+
+func (c *Channel) enqueue(submissions ...*Submission) ([]*pending, error) {
+	config := c.config.Load()
+	all := make([]*pending, len(submissions))
+	for i, s := range submissions {
+		all[i] = &pending{Submission: s, done: make(chan struct{})}
+		if s.Trusted {
+			all[i].checked = checkTrusted(config, s.Envelope, s.Tx)
+		} else {
+			all[i].checked = check(config, s.Envelope)
+		}
+		if all[i].checked.isConfig() {
+			return nil, fmt.Errorf("submit to channel %s: a configuration is not accepted as a transaction", c.name)
+		}
+	}
+	l := c.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, ErrClosed
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queue = append(c.queue, all...)
+	if !c.cutting {
+		c.cutting = true
+		l.work.Go(c.cut)
+	}
+	return all, nil
+}
+
+// cut makes blocks of what is queued until nothing is. It is the channel's only writer while it runs.
+func (c *Channel) cut() {
+	for {
+		c.mu.Lock()
+		batch := c.takeLocked()
+		if len(batch) == 0 {
+			c.cutting = false
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+		c.commit(c.ledger.ctx, batch)
+	}
+}
+
+// takeLocked takes the next block's transactions from the queue. c.mu is held.
+func (c *Channel) takeLocked() []*pending {
+	var batch []*pending
+	bytes := 0
+	for len(c.queue) > 0 {
+		p := c.queue[0]
+		if len(batch) > 0 && (len(batch) == c.ledger.MaxTransactions || bytes+len(p.Envelope) > c.ledger.MaxBytes) {
+			break
+		}
+		c.queue[0] = nil
+		c.queue = c.queue[1:]
+		if p.taken.CompareAndSwap(false, true) {
+			batch = append(batch, p)
+			bytes += len(p.Envelope)
+		}
+	}
+	if len(c.queue) == 0 {
+		c.queue = nil
+	}
+	return batch
+}
+
+// commit makes one block of the transactions and settles each. If another writer took the block's number, it judges them again
+// over that one's block.
+func (c *Channel) commit(ctx context.Context, batch []*pending) {
+	for {
+		err := c.commitOnce(ctx, batch)
+		if !errors.Is(err, ErrConflict) {
+			return
+		}
+		c.stale = true
+	}
+}
+
+// commitOnce settles every transaction, unless it returns ErrConflict.
+func (c *Channel) commitOnce(ctx context.Context, batch []*pending) error {
+	fail := func(err error) error {
+		for _, p := range batch {
+			p.settle(Verdict{}, err)
+		}
+		return nil
+	}
+	if c.stale || c.ledger.Shared {
+		if err := c.readTip(ctx); err != nil {
+			return fail(err)
+		}
+		c.stale = false
+	}
+	view, err := c.View(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	defer view.Close()
+
+	j := newJudge(c.name, c.config.Load(), view, c.tip.height, c.definitions)
+	b, err := c.fill(ctx, j, batch)
+	if err != nil {
+		return fail(err)
+	}
+	if len(b.envelopes) == 0 {
+		b.settle(nil)
+		return nil
+	}
+	block, raw, err := c.seal(j, b.envelopes)
+	if err != nil {
+		return fail(err)
+	}
+	hash := wire.HeaderHash(block.Header)
+	stateBatch := j.batch(hash)
+	if err := c.append(ctx, raw, stateBatch); errors.Is(err, ErrConflict) {
+		return err
+	} else if err != nil {
+		c.stale = true
+		b.settle(fmt.Errorf("append block %d of channel %s: %w: %w", c.tip.height, c.name, ErrOutcomeUnknown, err))
+		return nil
+	}
+	// The block is durable: from here on nothing can undo it.
+	c.tip = tip{height: c.tip.height + 1, hash: hash, commitHash: wire.CommitHash(block), lastConfig: c.tip.lastConfig}
+	c.forgetDefinitions(j)
+	if err := c.ledger.Store.Apply(ctx, c.name, stateBatch); err != nil {
+		c.ledger.Logger.Warn("block is not applied yet", "channel", c.name, "block", stateBatch.Block, "error", err)
+	}
+	c.announce()
+	b.settle(nil)
+	return nil
+}
+
+// announce tells waiters that there is a block more.
+func (c *Channel) announce() {
+	c.mu.Lock()
+	c.height.Store(c.tip.height)
+	close(c.changed)
+	c.changed = make(chan struct{})
+	c.mu.Unlock()
+}
+
+// forgetDefinitions drops what is remembered of definitions that the block changed.
+func (c *Channel) forgetDefinitions(j *judge) {
+	j.updates.keys.Ascend(update{stateKey: stateKey{namespace: LifecycleNamespace}}, func(up update) bool {
+		if up.namespace == LifecycleNamespace {
+			c.definitions = make(map[string]*Definition)
+		}
+		return false
+	})
+}
+
+// A filling is a block being put together: what goes into it, and what becomes of each transaction.
+type filling struct {
+	envelopes [][]byte
+	settled   []func(error) // called once the block's fate is known; the error is of the append
+}
+
+func (f *filling) settle(err error) {
+	for _, s := range f.settled {
+		s(err)
+	}
+}
+
+func (f *filling) later(p *pending, v Verdict) {
+	f.settled = append(f.settled, func(err error) {
+		if err != nil {
+			v = Verdict{}
+		}
+		p.settle(v, err)
+	})
+}
+
+// fill judges the transactions in order. A trusted one that is invalid stays out of the block, after a last try over the block
+// as it stands; all others go in.
+func (c *Channel) fill(ctx context.Context, j *judge, batch []*pending) (*filling, error) {
+	txs := make([]*checked, len(batch))
+	for i, p := range batch {
+		txs[i] = p.checked
+	}
+	if err := j.prefetch(ctx, txs); err != nil {
+		return nil, err
+	}
+	f := &filling{}
+	reruns := rerunner{budget: c.ledger.RerunBudget}
+	for _, p := range batch {
+		tx := p.checked
+		code, err := j.verdict(ctx, tx)
+		if err != nil {
+			return nil, err
+		}
+		var again *Submission
+		if lostRace(code) && p.Trusted && p.Rerun != nil {
+			if again = reruns.try(ctx, j, p.Submission); again != nil {
+				tx = checkTrusted(j.config, again.Envelope, again.Tx)
+				if code, err = j.verdict(ctx, tx); err != nil {
+					return nil, err
+				}
+			}
+		}
+		v := Verdict{Code: code, Version: Version{j.updates.number, j.position}, Rerun: again}
+		if p.Trusted && code != peer.TxValidationCode_VALID {
+			v.Version, v.First = Version{}, j.first(tx.tx.TxID)
+			if v.First != nil {
+				v.Version = v.First.Version
+			}
+			// What the verdict rests on may be this block itself: it is told when the block is there.
+			f.later(p, v)
+			continue
+		}
+		if err := j.accept(ctx, tx, code); err != nil {
+			return nil, err
+		}
+		v.Recorded = true
+		f.envelopes = append(f.envelopes, tx.raw)
+		f.later(p, v)
+	}
+	return f, nil
+}
+
+// first returns the transaction of the chain or of this block that holds an id.
+func (j *judge) first(id string) *TxEntry {
+	if entry := j.indexed[id]; entry != nil {
+		return entry
+	}
+	for i := range j.entries {
+		if j.entries[i].TxID == id {
+			return &j.entries[i]
+		}
+	}
+	return nil
+}
+
+func lostRace(code peer.TxValidationCode) bool {
+	return code == peer.TxValidationCode_MVCC_READ_CONFLICT || code == peer.TxValidationCode_PHANTOM_READ_CONFLICT
+}
+
+// rerunner repeats simulations over the block being cut, one after the other, for as long as the budget lasts.
+type rerunner struct {
+	budget time.Duration
+}
+
+// try returns the transaction simulated again, or nil if that failed or there is no time left: then its submitter repeats it.
+// A simulation that overruns is left behind with a view that stays as it is.
+func (r *rerunner) try(ctx context.Context, j *judge, s *Submission) *Submission {
+	if r.budget <= 0 {
+		return nil
+	}
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, r.budget)
+	defer cancel()
+	view := &overlay{View: j.view, updates: j.updates.snapshot(), txs: j.entries[:len(j.entries):len(j.entries)]}
+	again, err := s.Rerun(ctx, view)
+	r.budget -= time.Since(start)
+	if err != nil {
+		return nil
+	}
+	return again
+}
+
+// seal makes the block: header, verdicts, and the signature over both its data and its place in the chain.
+func (c *Channel) seal(j *judge, envelopes [][]byte) (*common.Block, []byte, error) {
+	block := wire.NewBlock(c.tip.height, c.tip.hash, envelopes)
+	nonce := make([]byte, 24)
+	if _, err := rand.Read(nonce); err != nil {
+		return nil, nil, fmt.Errorf("seal block %d: %w", c.tip.height, err)
+	}
+	signer := c.ledger.Signer
+	if err := wire.SignBlock(block, c.tip.lastConfig, signer.Sign, signer.Serialized, nonce); err != nil {
+		return nil, nil, fmt.Errorf("seal block %d: %w", c.tip.height, err)
+	}
+	wire.SetValidationCodes(block, j.codes)
+	raw, err := proto.Marshal(block)
+	if err != nil {
+		return nil, nil, fmt.Errorf("seal block %d: %w", c.tip.height, err)
+	}
+	return block, raw, nil
+}
+
+// append appends a block, and makes sure of the outcome: after an error that leaves it open the same bytes are appended again,
+// which is a success if they are already there. ErrConflict means that another writer's block holds the number.
+func (c *Channel) append(ctx context.Context, raw []byte, batch *Batch) error {
+	wait := 10 * time.Millisecond
+	for attempt := 0; ; attempt++ {
+		err := c.ledger.Store.Append(ctx, c.name, raw, batch)
+		if errors.Is(err, ErrConflict) && attempt > 0 {
+			// Ours may be the block that is there, if a retry inside the store met it first.
+			if there, readErr := c.ledger.Store.Block(ctx, c.name, batch.Block); readErr == nil && bytes.Equal(there, raw) {
+				return nil
+			}
+		}
+		if err == nil || errors.Is(err, ErrConflict) || attempt == c.ledger.AppendRetries {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+			wait *= 2
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
