@@ -1,0 +1,223 @@
+package simulate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
+	"google.golang.org/protobuf/proto"
+
+	"peerless/shared/ledger"
+)
+
+// Errors of a transaction that does what it may not, in Fabric's words, misspelling included.
+var (
+	// ErrReadOnly: the transaction has made a paginated query and may not write any more.
+	ErrReadOnly = errors.New("unsuppored transaction. Transaction has already performed a paginated query. Writes are not allowed")
+	// ErrHasWritten: the transaction has written and may not make a paginated query any more.
+	ErrHasWritten = errors.New("unsuppored transaction. Paginated queries are supported only in a read-only transaction")
+	// ErrTooManyRows: a query without pages has more than MaxRows rows.
+	ErrTooManyRows = fmt.Errorf("query returns more than %d rows", MaxRows)
+	// ErrDone: the results have been taken.
+	ErrDone = errors.New("transaction is simulated already")
+)
+
+// A Tx simulates one transaction. Its methods may be called from several goroutines and run one at a time.
+//
+// An error of the view stays: Results returns it, so that a contract that passes over a failed read cannot have what it
+// made of it endorsed. Byte slices that a Tx returns are the view's and must not be modified; those it is given must not
+// be modified later.
+type Tx struct {
+	view ledger.View
+	txID string
+
+	mu         sync.Mutex
+	namespaces map[string]*namespace
+	wrote      bool // a write was tried: no paginated queries
+	paged      bool // a paginated query was made: no writes
+	done       bool
+	err        error // the view's first
+}
+
+// A namespace is what a transaction did to the keys of one chaincode.
+type namespace struct {
+	reads    map[string]*ledger.Item // as first read, nil if absent
+	writes   map[string][]byte       // empty is a delete
+	metadata map[string]map[string][]byte
+	ranges   []*Iterator // in the order they were opened
+}
+
+// New begins a transaction over a view, which stays the caller's to close.
+func New(view ledger.View, txID string) *Tx {
+	return &Tx{view: view, txID: txID, namespaces: map[string]*namespace{}}
+}
+
+// Savepoint is the number of blocks that the view holds.
+func (t *Tx) Savepoint() uint64 { return t.view.Savepoint() }
+
+// Err returns the first error of the view, nil if there was none.
+func (t *Tx) Err() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.err
+}
+
+// namespace needs mu.
+func (t *Tx) namespace(name string) *namespace {
+	ns := t.namespaces[name]
+	if ns == nil {
+		ns = &namespace{}
+		t.namespaces[name] = ns
+	}
+	return ns
+}
+
+// failed keeps an error of the view. It needs mu.
+func (t *Tx) failed(err error) error {
+	if t.err == nil {
+		t.err = err
+	}
+	return err
+}
+
+// GetState returns the committed value of a key, nil if there is none. What the transaction wrote itself is not seen.
+func (t *Tx) GetState(ctx context.Context, ns, key string) ([]byte, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	item, err := t.read(ctx, ns, key)
+	if err != nil || item == nil {
+		return nil, err
+	}
+	return item.Value, nil
+}
+
+// GetMultipleStates returns the committed values of keys, in their order; nil where there is none.
+func (t *Tx) GetMultipleStates(ctx context.Context, ns string, keys []string) ([][]byte, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.fetch(ctx, ns, keys); err != nil {
+		return nil, err
+	}
+	values := make([][]byte, len(keys))
+	for i, key := range keys {
+		if item := t.namespaces[ns].reads[key]; item != nil {
+			values[i] = item.Value
+		}
+	}
+	return values, nil
+}
+
+// GetStateMetadata returns the committed metadata of a key, nil if there is none. It counts as a read of the key.
+func (t *Tx) GetStateMetadata(ctx context.Context, ns, key string) (map[string][]byte, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	item, err := t.read(ctx, ns, key)
+	if err != nil || item == nil {
+		return nil, err
+	}
+	entries, err := ParseMetadata(item.Metadata)
+	if err != nil {
+		return nil, t.failed(fmt.Errorf("metadata of %s/%s: %w", ns, key, err))
+	}
+	return entries, nil
+}
+
+// ParseMetadata takes a key's stored metadata apart. Nil has no entries.
+func ParseMetadata(raw []byte) (map[string][]byte, error) {
+	if raw == nil {
+		return nil, nil
+	}
+	message := &kvrwset.KVMetadataWrite{}
+	if err := proto.Unmarshal(raw, message); err != nil {
+		return nil, fmt.Errorf("%w: %w", ledger.ErrDamaged, err)
+	}
+	entries := make(map[string][]byte, len(message.Entries))
+	for _, entry := range message.Entries {
+		entries[entry.Name] = entry.Value
+	}
+	return entries, nil
+}
+
+// read needs mu.
+func (t *Tx) read(ctx context.Context, ns, key string) (*ledger.Item, error) {
+	if space := t.namespaces[ns]; space != nil && !t.done {
+		if item, ok := space.reads[key]; ok {
+			return item, nil
+		}
+	}
+	if err := t.fetch(ctx, ns, []string{key}); err != nil {
+		return nil, err
+	}
+	return t.namespaces[ns].reads[key], nil
+}
+
+// fetch records the keys as read. One that was read before stays as it was then. It needs mu.
+func (t *Tx) fetch(ctx context.Context, ns string, keys []string) error {
+	if t.done {
+		return ErrDone
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	items, err := t.view.Get(ctx, ns, keys)
+	if err != nil {
+		return t.failed(fmt.Errorf("read state of %s: %w", ns, err))
+	}
+	space := t.namespace(ns)
+	if space.reads == nil {
+		space.reads = make(map[string]*ledger.Item, len(keys))
+	}
+	for i, key := range keys {
+		if _, ok := space.reads[key]; !ok {
+			space.reads[key] = items[i]
+		}
+	}
+	return nil
+}
+
+// PutState writes a key. The last write of a key counts. An empty value deletes it, as in Fabric.
+func (t *Tx) PutState(ns, key string, value []byte) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.mayWrite(); err != nil {
+		return err
+	}
+	space := t.namespace(ns)
+	if space.writes == nil {
+		space.writes = map[string][]byte{}
+	}
+	space.writes[key] = value
+	return nil
+}
+
+// DelState deletes a key, which need not exist.
+func (t *Tx) DelState(ns, key string) error { return t.PutState(ns, key, nil) }
+
+// SetStateMetadata replaces a key's metadata. No entries delete it.
+func (t *Tx) SetStateMetadata(ns, key string, entries map[string][]byte) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.mayWrite(); err != nil {
+		return err
+	}
+	space := t.namespace(ns)
+	if space.metadata == nil {
+		space.metadata = map[string]map[string][]byte{}
+	}
+	space.metadata[key] = entries
+	return nil
+}
+
+// mayWrite needs mu.
+func (t *Tx) mayWrite() error {
+	if t.done {
+		return ErrDone
+	}
+	if t.paged {
+		return fmt.Errorf("txid [%s]: %w", t.txID, ErrReadOnly)
+	}
+	t.wrote = true
+	return nil
+}
