@@ -126,6 +126,7 @@ type answer struct{ msg *peer.ChaincodeMessage }
 // run answers the chaincode until it is finished, or ctx or the session is.
 func (e *execution) run(ctx context.Context) (*answer, error) {
 	s := e.session
+	defer e.closeQueries()
 	for {
 		var in incoming
 		select {

@@ -99,7 +99,10 @@ type guarded struct {
 
 func (g *guarded) Init(stub shim.ChaincodeStubInterface) (response *peer.Response) {
 	defer g.recover(stub, &response)
-	return g.contract.Init(stub)
+	if response = g.contract.Init(stub); response == nil {
+		panic("Init returned no response")
+	}
+	return response
 }
 
 func (g *guarded) Invoke(stub shim.ChaincodeStubInterface) (response *peer.Response) {
@@ -107,15 +110,11 @@ func (g *guarded) Invoke(stub shim.ChaincodeStubInterface) (response *peer.Respo
 	return g.contract.Invoke(stub)
 }
 
-// recover reports a panic as a crash before the shim can answer with the response, which then nobody reads. A contract
-// that returns no response makes the shim panic, so it has crashed too.
+// recover reports a panic as a crash before the shim can answer with the response, which then nobody reads.
 func (g *guarded) recover(stub shim.ChaincodeStubInterface, response **peer.Response) {
 	cause := recover()
-	if cause == nil && *response != nil {
-		return
-	}
 	if cause == nil {
-		cause = "no response"
+		return
 	}
 	g.session.config.Logger.Error("contract panicked", "chaincode", g.session.Name(), "channel", stub.GetChannelID(), "tx", stub.GetTxID(),
 		"panic", fmt.Sprint(cause), "stack", string(debug.Stack()))

@@ -1,0 +1,208 @@
+package chaincode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/queryresult"
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"peerless/shared/simulate"
+)
+
+const (
+	rowsPerMessage = 100  // rows of a query without pages in one answer, as Fabric's
+	maxOpenQueries = 1000 // iterators that a transaction may have open at once
+)
+
+var errTooManyQueries = fmt.Errorf("transaction has %d open iterators: close some", maxOpenQueries)
+
+// A query is an open iterator of a transaction.
+type query struct {
+	next    func(context.Context) (proto.Message, bool, error)
+	close   func()
+	pending []*peer.QueryResultBytes // read and not sent: the first row of the next answer
+}
+
+func (e *execution) getRange(ctx context.Context, m *peer.GetStateByRange) ([]byte, error) {
+	page, err := pageOf(m.Metadata)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.private(m.Collection); err != nil {
+		return nil, err
+	}
+	ns := e.inv.Chaincode
+	if page == nil {
+		it, err := e.inv.Tx.Range(ctx, ns, m.StartKey, m.EndKey)
+		if err != nil {
+			return nil, err
+		}
+		return e.open(ctx, &query{next: rows(ns, it), close: it.Close})
+	}
+	it, err := e.inv.Tx.RangePage(ctx, ns, m.StartKey, m.EndKey, page.PageSize, page.Bookmark)
+	if err != nil {
+		return nil, err
+	}
+	defer it.Close()
+	return e.page(ctx, it)
+}
+
+// pageOf reads the wish for a page, nil if there is none.
+func pageOf(metadata []byte) (*peer.QueryMetadata, error) {
+	page := &peer.QueryMetadata{}
+	if err := proto.Unmarshal(metadata, page); err != nil {
+		return nil, fmt.Errorf("unmarshal failed: %w", err)
+	}
+	if page.PageSize == 0 && page.Bookmark == "" {
+		return nil, nil
+	}
+	return page, nil
+}
+
+// page answers with a whole page. Its iterator needs no closing, though the shim asks for it.
+func (e *execution) page(ctx context.Context, it *simulate.Iterator) ([]byte, error) {
+	e.queryID++
+	response := &peer.QueryResponse{Id: strconv.Itoa(e.queryID)}
+	next := rows(e.inv.Chaincode, it)
+	for {
+		row, ok, err := next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			break
+		}
+		raw, err := encoded(row)
+		if err != nil {
+			return nil, err
+		}
+		response.Results = append(response.Results, &peer.QueryResultBytes{ResultBytes: raw})
+	}
+	bookmark, err := it.Bookmark(ctx)
+	if err != nil {
+		return nil, err
+	}
+	response.Metadata, err = encoded(&peer.QueryResponseMetadata{FetchedRecordsCount: int32(len(response.Results)), Bookmark: bookmark})
+	if err != nil {
+		return nil, err
+	}
+	return encoded(response)
+}
+
+func rows(ns string, it *simulate.Iterator) func(context.Context) (proto.Message, bool, error) {
+	return func(ctx context.Context) (proto.Message, bool, error) {
+		row, ok, err := it.Next(ctx)
+		if err != nil || !ok {
+			return nil, false, err
+		}
+		return &queryresult.KV{Namespace: ns, Key: row.Key, Value: row.Item.Value}, true, nil
+	}
+}
+
+func (e *execution) getHistory(ctx context.Context, m *peer.GetHistoryForKey) ([]byte, error) {
+	it, err := e.inv.Tx.History(ctx, e.inv.Chaincode, m.Key)
+	if err != nil {
+		return nil, err
+	}
+	next := func(ctx context.Context) (proto.Message, bool, error) {
+		change, ok, err := it.Next(ctx)
+		if err != nil || !ok {
+			return nil, false, err
+		}
+		return &queryresult.KeyModification{
+			TxId:      change.TxID,
+			Value:     change.Value,
+			Timestamp: timestamppb.New(change.Timestamp),
+			IsDelete:  change.IsDelete,
+		}, true, nil
+	}
+	return e.open(ctx, &query{next: next, close: it.Close})
+}
+
+// getQueryResult refuses rich queries as a peer with LevelDB does.
+func (e *execution) getQueryResult(_ context.Context, m *peer.GetQueryResult) ([]byte, error) {
+	page, err := pageOf(m.Metadata)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.private(m.Collection); err != nil {
+		return nil, err
+	}
+	if page != nil {
+		return nil, errRichPage
+	}
+	return nil, errRichQuery
+}
+
+// open enters an iterator and answers with its first rows.
+func (e *execution) open(ctx context.Context, q *query) ([]byte, error) {
+	if len(e.queries) == maxOpenQueries {
+		q.close()
+		return nil, errTooManyQueries
+	}
+	if e.queries == nil {
+		e.queries = map[string]*query{}
+	}
+	e.queryID++
+	id := strconv.Itoa(e.queryID)
+	e.queries[id] = q
+	return e.batch(ctx, id, q)
+}
+
+func (e *execution) queryNext(ctx context.Context, m *peer.QueryStateNext) ([]byte, error) {
+	q := e.queries[m.Id]
+	if q == nil {
+		return nil, errors.New("query iterator not found")
+	}
+	return e.batch(ctx, m.Id, q)
+}
+
+func (e *execution) queryClose(_ context.Context, m *peer.QueryStateClose) ([]byte, error) {
+	e.closeQuery(m.Id)
+	return encoded(&peer.QueryResponse{Id: m.Id})
+}
+
+// batch answers with the next rows. That there are more is known once one more has been read: it counts as read by the
+// transaction, as in Fabric.
+func (e *execution) batch(ctx context.Context, id string, q *query) ([]byte, error) {
+	for {
+		row, ok, err := q.next(ctx)
+		if err != nil {
+			e.closeQuery(id)
+			return nil, err
+		}
+		if !ok {
+			e.closeQuery(id)
+			return encoded(&peer.QueryResponse{Results: q.pending, Id: id})
+		}
+		raw, err := encoded(row)
+		if err != nil {
+			e.closeQuery(id)
+			return nil, err
+		}
+		if len(q.pending) == rowsPerMessage {
+			response := &peer.QueryResponse{Results: q.pending, HasMore: true, Id: id}
+			q.pending = []*peer.QueryResultBytes{{ResultBytes: raw}}
+			return encoded(response)
+		}
+		q.pending = append(q.pending, &peer.QueryResultBytes{ResultBytes: raw})
+	}
+}
+
+func (e *execution) closeQuery(id string) {
+	if q := e.queries[id]; q != nil {
+		q.close()
+		delete(e.queries, id)
+	}
+}
+
+func (e *execution) closeQueries() {
+	for id := range e.queries {
+		e.closeQuery(id)
+	}
+}

@@ -1,0 +1,228 @@
+package chaincode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+	"google.golang.org/protobuf/proto"
+)
+
+// What a chaincode may ask for but does not get.
+var (
+	errPrivateData = errors.New("private data is not available yet")
+	errPrivateInit = errors.New("private data APIs are not allowed in chaincode Init()")
+	errRichQuery   = errors.New("ExecuteQuery not supported for leveldb")
+	errRichPage    = errors.New("ExecuteQueryWithMetadata not supported for leveldb")
+	errPurgePublic = errors.New("only applicable for private data")
+	errNoCalls     = errors.New("chaincode cannot be called from here")
+)
+
+// handle answers one request of the chaincode. What goes wrong is told to the contract; an error ends the execution.
+func (e *execution) handle(ctx context.Context, msg *peer.ChaincodeMessage) (*peer.ChaincodeMessage, error) {
+	request := requests[msg.Type]
+	if request == nil {
+		return nil, fmt.Errorf("%w: message of type %s within a transaction", ErrProtocol, msg.Type)
+	}
+	payload, err := request(e, ctx, msg.Payload)
+	if err != nil {
+		return failure(msg, err), nil
+	}
+	return &peer.ChaincodeMessage{
+		Type:      peer.ChaincodeMessage_RESPONSE,
+		Payload:   payload,
+		Txid:      msg.Txid,
+		ChannelId: msg.ChannelId,
+	}, nil
+}
+
+// requests holds what answers each kind of message, with the payload of the response.
+var requests = map[peer.ChaincodeMessage_Type]func(*execution, context.Context, []byte) ([]byte, error){
+	peer.ChaincodeMessage_GET_STATE:             decoded((*execution).getState),
+	peer.ChaincodeMessage_GET_STATE_MULTIPLE:    decoded((*execution).getMultipleStates),
+	peer.ChaincodeMessage_PUT_STATE:             decoded((*execution).putState),
+	peer.ChaincodeMessage_DEL_STATE:             decoded((*execution).delState),
+	peer.ChaincodeMessage_WRITE_BATCH_STATE:     decoded((*execution).writeBatch),
+	peer.ChaincodeMessage_GET_STATE_METADATA:    decoded((*execution).getMetadata),
+	peer.ChaincodeMessage_PUT_STATE_METADATA:    decoded((*execution).putMetadata),
+	peer.ChaincodeMessage_GET_STATE_BY_RANGE:    decoded((*execution).getRange),
+	peer.ChaincodeMessage_GET_HISTORY_FOR_KEY:   decoded((*execution).getHistory),
+	peer.ChaincodeMessage_GET_QUERY_RESULT:      decoded((*execution).getQueryResult),
+	peer.ChaincodeMessage_QUERY_STATE_NEXT:      decoded((*execution).queryNext),
+	peer.ChaincodeMessage_QUERY_STATE_CLOSE:     decoded((*execution).queryClose),
+	peer.ChaincodeMessage_INVOKE_CHAINCODE:      decoded((*execution).invoke),
+	peer.ChaincodeMessage_GET_PRIVATE_DATA_HASH: decoded((*execution).getPrivateDataHash),
+	peer.ChaincodeMessage_PURGE_PRIVATE_DATA:    decoded((*execution).purge),
+}
+
+// decoded lets a handler take its request as a message.
+func decoded[T any, M interface {
+	*T
+	proto.Message
+}](handler func(*execution, context.Context, M) ([]byte, error)) func(*execution, context.Context, []byte) ([]byte, error) {
+	return func(e *execution, ctx context.Context, payload []byte) ([]byte, error) {
+		message := M(new(T))
+		if err := proto.Unmarshal(payload, message); err != nil {
+			return nil, fmt.Errorf("unmarshal failed: %w", err)
+		}
+		return handler(e, ctx, message)
+	}
+}
+
+// encoded is the end of a handler that answers with a message.
+func encoded(message proto.Message) ([]byte, error) {
+	payload, err := proto.Marshal(message)
+	if err != nil {
+		return nil, fmt.Errorf("marshal failed: %w", err)
+	}
+	return payload, nil
+}
+
+// private refuses what concerns a collection; the empty name is the public state.
+func (e *execution) private(collection string) error {
+	switch {
+	case collection == "":
+		return nil
+	case e.inv.Init:
+		return errPrivateInit
+	default:
+		return fmt.Errorf("%w: collection %s of chaincode %s", errPrivateData, collection, e.inv.Chaincode)
+	}
+}
+
+func (e *execution) getState(ctx context.Context, m *peer.GetState) ([]byte, error) {
+	if err := e.private(m.Collection); err != nil {
+		return nil, err
+	}
+	return e.inv.Tx.GetState(ctx, e.inv.Chaincode, m.Key)
+}
+
+func (e *execution) getMultipleStates(ctx context.Context, m *peer.GetStateMultiple) ([]byte, error) {
+	if err := e.private(m.Collection); err != nil {
+		return nil, err
+	}
+	values, err := e.inv.Tx.GetMultipleStates(ctx, e.inv.Chaincode, m.Keys)
+	if err != nil {
+		return nil, err
+	}
+	return encoded(&peer.GetStateMultipleResult{Values: values})
+}
+
+func (e *execution) putState(_ context.Context, m *peer.PutState) ([]byte, error) {
+	if err := e.private(m.Collection); err != nil {
+		return nil, err
+	}
+	return nil, e.inv.Tx.PutState(e.inv.Chaincode, m.Key, m.Value)
+}
+
+func (e *execution) delState(_ context.Context, m *peer.DelState) ([]byte, error) {
+	if err := e.private(m.Collection); err != nil {
+		return nil, err
+	}
+	return nil, e.inv.Tx.DelState(e.inv.Chaincode, m.Key)
+}
+
+// writeBatch makes the writes in order, up to the first that fails.
+func (e *execution) writeBatch(ctx context.Context, m *peer.WriteBatchState) ([]byte, error) {
+	for _, write := range m.Rec {
+		var err error
+		switch write.GetType() {
+		case peer.WriteRecord_PUT_STATE:
+			_, err = e.putState(ctx, &peer.PutState{Key: write.GetKey(), Value: write.GetValue(), Collection: write.GetCollection()})
+		case peer.WriteRecord_DEL_STATE:
+			_, err = e.delState(ctx, &peer.DelState{Key: write.GetKey(), Collection: write.GetCollection()})
+		case peer.WriteRecord_PURGE_PRIVATE_DATA:
+			_, err = e.purge(ctx, &peer.DelState{Key: write.GetKey(), Collection: write.GetCollection()})
+		case peer.WriteRecord_PUT_STATE_METADATA:
+			_, err = e.putMetadata(ctx, &peer.PutStateMetadata{Key: write.GetKey(), Collection: write.GetCollection(), Metadata: write.GetMetadata()})
+		default:
+			err = errors.New("unknown operation type")
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+func (e *execution) getMetadata(ctx context.Context, m *peer.GetStateMetadata) ([]byte, error) {
+	if err := e.private(m.Collection); err != nil {
+		return nil, err
+	}
+	entries, err := e.inv.Tx.GetStateMetadata(ctx, e.inv.Chaincode, m.Key)
+	if err != nil {
+		return nil, err
+	}
+	result := &peer.StateMetadataResult{}
+	for _, name := range slices.Sorted(maps.Keys(entries)) {
+		result.Entries = append(result.Entries, &peer.StateMetadata{Metakey: name, Value: entries[name]})
+	}
+	return encoded(result)
+}
+
+func (e *execution) putMetadata(_ context.Context, m *peer.PutStateMetadata) ([]byte, error) {
+	if err := e.private(m.Collection); err != nil {
+		return nil, err
+	}
+	entries := map[string][]byte{m.Metadata.GetMetakey(): m.Metadata.GetValue()}
+	return nil, e.inv.Tx.SetStateMetadata(e.inv.Chaincode, m.Key, entries)
+}
+
+func (e *execution) getPrivateDataHash(_ context.Context, m *peer.GetState) ([]byte, error) {
+	if e.inv.Init {
+		return nil, errPrivateInit
+	}
+	return nil, fmt.Errorf("%w: collection %s of chaincode %s", errPrivateData, m.Collection, e.inv.Chaincode)
+}
+
+func (e *execution) purge(_ context.Context, m *peer.DelState) ([]byte, error) {
+	if m.Collection == "" {
+		return nil, errPurgePublic
+	}
+	return nil, e.private(m.Collection)
+}
+
+// invoke runs another chaincode, or this one on another channel, as a part of this transaction. Its name may be given as
+// name:version/channel; the version is ignored, as in Fabric. The call ends with the session.
+func (e *execution) invoke(ctx context.Context, m *peer.ChaincodeSpec) ([]byte, error) {
+	if e.inv.Call == nil {
+		return nil, errNoCalls
+	}
+	name, channel, _ := strings.Cut(m.GetChaincodeId().GetName(), "/")
+	name, _, _ = strings.Cut(name, ":")
+	answered := channel
+	if channel == "" || channel == e.inv.Channel {
+		channel, answered = "", e.inv.Channel
+	}
+	input := &peer.ChaincodeInput{Args: m.GetInput().GetArgs(), IsInit: m.GetInput().GetIsInit()}
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	finished := make(chan struct{})
+	defer close(finished)
+	go func() {
+		select {
+		case <-e.session.done:
+			cancel()
+		case <-finished:
+		}
+	}()
+	response, err := e.inv.Call(ctx, channel, name, input)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := encoded(response)
+	if err != nil {
+		return nil, err
+	}
+	return encoded(&peer.ChaincodeMessage{
+		Type:      peer.ChaincodeMessage_COMPLETED,
+		Payload:   payload,
+		Txid:      e.key.txID,
+		ChannelId: answered,
+	})
+}
