@@ -1,0 +1,108 @@
+package msp
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+)
+
+// ErrKey: a private key cannot be read, is not ECDSA, or is not the certificate's.
+var ErrKey = errors.New("unusable private key")
+
+// A Signer is an identity with its private key. The identity is not verified by any MSP; a Manager does that with
+// Serialized, as for everybody else.
+type Signer struct {
+	*Identity
+	key lowS
+}
+
+// NewSigner returns the signer of a certificate and its private key, PKCS #8 or SEC 1, both in PEM.
+func NewSigner(mspID string, certPEM, keyPEM []byte) (*Signer, error) {
+	cert, key, err := keyPair(certPEM, keyPEM)
+	if err != nil {
+		return nil, fmt.Errorf("new signer of %s: %w", mspID, err)
+	}
+	serialized, err := Serialize(mspID, encodeCert(cert.Raw))
+	if err != nil {
+		return nil, fmt.Errorf("new signer: %w", err)
+	}
+	return &Signer{&Identity{MSPID: mspID, Cert: cert, Serialized: serialized}, lowS{key}}, nil
+}
+
+// Sign returns the ECDSA signature over SHA-256 of the message: ASN.1, with a low S.
+func (s *Signer) Sign(message []byte) ([]byte, error) {
+	digest := sha256.Sum256(message)
+	signature, err := s.key.Sign(rand.Reader, digest[:], crypto.SHA256)
+	if err != nil {
+		return nil, fmt.Errorf("sign as %s: %w", s.Cert.Subject.CommonName, err)
+	}
+	return signature, nil
+}
+
+// lowS is a private key whose signatures all have the low one of the two values that S may have.
+type lowS struct{ *ecdsa.PrivateKey }
+
+func (k lowS) Sign(random io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte, error) {
+	r, s, err := ecdsa.Sign(random, k.PrivateKey, digest)
+	if err != nil {
+		return nil, err
+	}
+	if s.Cmp(halfOrder(&k.PublicKey)) > 0 {
+		s.Sub(k.Params().N, s)
+	}
+	return asn1.Marshal(struct{ R, S *big.Int }{r, s})
+}
+
+func keyPair(certPEM, keyPEM []byte) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+	cert, err := parseCert(certPEM)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrMalformedIdentity, err)
+	}
+	block, _ := pem.Decode(keyPEM)
+	if block == nil {
+		return nil, nil, fmt.Errorf("%w: no PEM block", ErrKey)
+	}
+	key, err := parseKey(block.Bytes)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrKey, err)
+	}
+	if !key.PublicKey.Equal(cert.PublicKey) {
+		return nil, nil, fmt.Errorf("%w: it is not the certificate's", ErrKey)
+	}
+	return cert, key, nil
+}
+
+func parseKey(der []byte) (*ecdsa.PrivateKey, error) {
+	if key, err := x509.ParseECPrivateKey(der); err == nil {
+		return key, nil
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := parsed.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("%T", parsed)
+	}
+	return key, nil
+}
+
+func encodeCert(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
