@@ -1,0 +1,14 @@
+package chaincode_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// The shim reports each message it sends to a loop that is gone when its stream has ended (shim/handler.go).
+		goleak.IgnoreAnyFunction("github.com/hyperledger/fabric-chaincode-go/v2/shim.(*Handler).serialSendAsync.func1"),
+	)
+}
