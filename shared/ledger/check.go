@@ -1,8 +1,6 @@
 package ledger
 
 import (
-	"bytes"
-
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 
@@ -24,12 +22,9 @@ type checked struct {
 func check(config *channelconfig.Config, raw []byte) *checked {
 	tx, code := wire.ParseEnvelope(raw)
 	if tx == nil {
-		tx = &wire.Transaction{}
+		return &checked{raw: raw, tx: &wire.Transaction{}, code: code}
 	}
 	c := &checked{raw: raw, tx: tx, code: code}
-	if headerBroken(code) {
-		return c
-	}
 	creator, err := config.MSPs.Identify(tx.Creator)
 	if err != nil || creator.Verify(tx.Payload, tx.Signature) != nil {
 		c.code = peer.TxValidationCode_BAD_CREATOR_SIGNATURE
@@ -40,7 +35,7 @@ func check(config *channelconfig.Config, raw []byte) *checked {
 	}
 	for _, e := range tx.Endorsements {
 		if id := identifyOnce(config, c.endorsers, e.Endorser); id != nil {
-			if id.Verify(append(bytes.Clone(tx.ResponsePayload), e.Endorser...), e.Signature) == nil {
+			if id.Verify(wire.EndorsedMessage(tx.ResponsePayload, e.Endorser), e.Signature) == nil {
 				c.endorsers = append(c.endorsers, id)
 			}
 		}
@@ -71,16 +66,6 @@ func identifyOnce(config *channelconfig.Config, seen []*msp.Identity, serialized
 		}
 	}
 	return id
-}
-
-// headerBroken reports whether a code means that there was no creator to check the signature of.
-func headerBroken(code peer.TxValidationCode) bool {
-	switch code {
-	case peer.TxValidationCode_NIL_ENVELOPE, peer.TxValidationCode_BAD_PAYLOAD, peer.TxValidationCode_BAD_COMMON_HEADER,
-		peer.TxValidationCode_BAD_CHANNEL_HEADER, peer.TxValidationCode_INVALID_OTHER_REASON:
-		return true
-	}
-	return false
 }
 
 // isConfig reports whether the transaction carries a channel configuration.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"google.golang.org/protobuf/proto"
@@ -117,8 +116,14 @@ func (j *judge) inChain(ctx context.Context, id string) (*TxEntry, error) {
 // endorsement is all but the version checks: form, signatures, duplicate id, and the endorsement policy of each namespace
 // written, in the order of Fabric's txvalidator and its dispatcher.
 func (j *judge) endorsement(ctx context.Context, c *checked) (peer.TxValidationCode, error) {
-	if c.code != peer.TxValidationCode_VALID {
-		return c.code, nil
+	switch c.code {
+	case peer.TxValidationCode_VALID, peer.TxValidationCode_BAD_HEADER_EXTENSION, peer.TxValidationCode_BAD_RESPONSE_PAYLOAD,
+		peer.TxValidationCode_BAD_RWSET, peer.TxValidationCode_INVALID_CHAINCODE, peer.TxValidationCode_ILLEGAL_WRITESET:
+		// These come after the look-up of the id.
+	default:
+		if c.tx.RWSet == nil {
+			return c.code, nil
+		}
 	}
 	tx := c.tx
 	if tx.Channel != j.channel {
@@ -127,9 +132,6 @@ func (j *judge) endorsement(ctx context.Context, c *checked) (peer.TxValidationC
 	if c.isConfig() {
 		return peer.TxValidationCode_VALID, nil
 	}
-	if tx.Type != common.HeaderType_ENDORSER_TRANSACTION {
-		return peer.TxValidationCode_UNKNOWN_TX_TYPE, nil
-	}
 	existing, err := j.inChain(ctx, tx.TxID)
 	if err != nil {
 		return 0, err
@@ -137,17 +139,10 @@ func (j *judge) endorsement(ctx context.Context, c *checked) (peer.TxValidationC
 	if existing != nil {
 		return peer.TxValidationCode_DUPLICATE_TXID, nil
 	}
-	if code := consistent(tx); code != peer.TxValidationCode_VALID {
-		return code, nil
+	if c.code != peer.TxValidationCode_VALID {
+		return c.code, nil
 	}
-	written := []string{tx.Chaincode}
-	for i := range tx.RWSet.Namespaces {
-		ns := &tx.RWSet.Namespaces[i]
-		if ns.Namespace != tx.Chaincode && writesTo(ns) {
-			written = append(written, ns.Namespace)
-		}
-	}
-	for _, namespace := range written {
+	for _, namespace := range written(tx) {
 		code, err := j.namespacePolicy(ctx, c, namespace)
 		if err != nil || code != peer.TxValidationCode_VALID {
 			return code, err
@@ -156,25 +151,15 @@ func (j *judge) endorsement(ctx context.Context, c *checked) (peer.TxValidationC
 	return peer.TxValidationCode_VALID, nil
 }
 
-// consistent compares the parts of a transaction that name its chaincode.
-func consistent(tx *wire.Transaction) peer.TxValidationCode {
-	switch {
-	case tx.ChaincodeID == nil:
-		return peer.TxValidationCode_INVALID_OTHER_REASON
-	case tx.Chaincode == "", tx.ChaincodeID.Name != tx.Chaincode, tx.ChaincodeID.Version == "":
-		return peer.TxValidationCode_INVALID_CHAINCODE
-	case tx.Event != nil && tx.Event.ChaincodeId != tx.Chaincode:
-		return peer.TxValidationCode_INVALID_OTHER_REASON
-	}
-	names := make(map[string]bool, len(tx.RWSet.Namespaces))
+// written returns the namespaces whose policies a transaction must satisfy: the chaincode's own, and each that it writes to.
+func written(tx *wire.Transaction) []string {
+	names := []string{tx.Chaincode}
 	for i := range tx.RWSet.Namespaces {
-		name := tx.RWSet.Namespaces[i].Namespace
-		if names[name] {
-			return peer.TxValidationCode_ILLEGAL_WRITESET
+		if ns := &tx.RWSet.Namespaces[i]; ns.Namespace != tx.Chaincode && writesTo(ns) {
+			names = append(names, ns.Namespace)
 		}
-		names[name] = true
 	}
-	return peer.TxValidationCode_VALID
+	return names
 }
 
 func writesTo(ns *wire.NamespaceSet) bool {

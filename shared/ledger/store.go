@@ -26,7 +26,7 @@ type Version struct {
 
 // An Item is the committed state of one key.
 type Item struct {
-	Value    []byte  // never nil, may be empty
+	Value    []byte  // never empty: to write the empty value is to delete the key
 	Metadata []byte  // a marshalled kvrwset.KVMetadataWrite without its key; nil if there is none
 	Version  Version // who wrote it last
 }

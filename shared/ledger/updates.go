@@ -74,7 +74,7 @@ func operations(set *wire.RWSet) ([]*operation, error) {
 	for i := range set.Namespaces {
 		ns := &set.Namespaces[i]
 		for _, w := range ns.KV.GetWrites() {
-			of(stateKey{ns.Namespace, w.Key}).write(w.Value, w.IsDelete || len(w.Value) == 0)
+			of(stateKey{ns.Namespace, w.Key}).write(w.Value, isDelete(w))
 		}
 		for _, m := range ns.KV.GetMetadataWrites() {
 			if err := of(stateKey{ns.Namespace, m.Key}).setMetadata(m.Entries); err != nil {
@@ -96,6 +96,9 @@ func operations(set *wire.RWSet) ([]*operation, error) {
 	}
 	return ops, nil
 }
+
+// isDelete reports whether a write deletes its key: to write the empty value is to delete, as in Fabric.
+func isDelete(w *kvrwset.KVWrite) bool { return w.IsDelete || len(w.Value) == 0 }
 
 func (op *operation) write(value []byte, isDelete bool) {
 	if isDelete {
@@ -168,11 +171,9 @@ func (u *updates) addHistory(tx *wire.Transaction, version Version) {
 	for i := range tx.RWSet.Namespaces {
 		ns := &tx.RWSet.Namespaces[i]
 		for _, w := range ns.KV.GetWrites() {
-			change := Change{Namespace: ns.Namespace, Key: w.Key, Version: version, TxID: tx.TxID, Timestamp: tx.Timestamp, Value: w.Value, IsDelete: w.IsDelete}
-			if w.IsDelete {
-				change.Value = nil
-			} else if w.Value == nil {
-				change.Value = []byte{}
+			change := Change{Namespace: ns.Namespace, Key: w.Key, Version: version, TxID: tx.TxID, Timestamp: tx.Timestamp, IsDelete: isDelete(w)}
+			if !change.IsDelete {
+				change.Value = w.Value
 			}
 			u.history = append(u.history, change)
 		}

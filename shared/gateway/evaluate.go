@@ -1,0 +1,124 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hyperledger/fabric-protos-go-apiv2/gateway"
+	"google.golang.org/grpc/codes"
+
+	"peerless/shared/channelconfig"
+	"peerless/shared/ledger"
+	"peerless/shared/msp"
+	"peerless/shared/wire"
+)
+
+type channelOrganization = channelconfig.Organization
+
+func joined(names []string) string { return strings.Join(names, ", ") }
+
+// Evaluate runs a signed proposal and returns the contract's response. Nothing is recorded.
+func (e *Endpoint) Evaluate(ctx context.Context, request *gateway.EvaluateRequest) (*gateway.EvaluateResponse, error) {
+	const stage = "evaluate"
+	channelName, name, err := target(request.GetProposedTransaction())
+	if err != nil {
+		return nil, &Error{Kind: InvalidRequest, Stage: stage, Code: codes.InvalidArgument, Message: "failed to unpack transaction proposal: " + err.Error(), Cause: err}
+	}
+	channel, err := e.Ledger.Channel(ctx, channelName)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return nil, &Error{Kind: NotFound, Stage: stage, Code: codes.Unavailable, Cause: err,
+			Message: fmt.Sprintf("failed to get config for channel [%s]: could not get last config for channel %[1]s", channelName)}
+	}
+	if err != nil {
+		return nil, storeError(stage, "channel "+channelName, err)
+	}
+	asked, err := e.evaluators(ctx, channel, name, request.GetTargetOrganizations())
+	if err != nil {
+		return nil, err
+	}
+	proposal, failure := e.admit(ctx, channel, request.GetProposedTransaction())
+	var sim *simulation
+	if failure == nil {
+		sim, failure = e.read(ctx, channel, proposal)
+	}
+	if failure != nil {
+		return nil, evaluateError(failure, request.GetTransactionId(), asked)
+	}
+	return &gateway.EvaluateResponse{Result: sim.response}, nil
+}
+
+// evaluators returns the endorsers that could answer, the gateway's own first.
+func (e *Endpoint) evaluators(ctx context.Context, channel *ledger.Channel, name string, organizations []string) ([]*msp.Signer, error) {
+	nobody := &Error{Kind: NotFound, Stage: "evaluate", Code: codes.FailedPrecondition,
+		Message: fmt.Sprintf("no peers available to evaluate chaincode %s in channel %s", name, channel.Name())}
+	signers, err := e.endorsers(channel, e.MSPID, nil)
+	if err != nil {
+		return nil, nobody
+	}
+	if len(organizations) > 0 {
+		signers = slices.DeleteFunc(signers, func(s *msp.Signer) bool { return !slices.Contains(organizations, s.MSPID) })
+	}
+	view, err := channel.View(ctx)
+	if err != nil {
+		return nil, storeError("evaluate", "channel "+channel.Name(), err)
+	}
+	defer view.Close()
+	definition, err := e.definitions.get(ctx, channel.Name(), view, name)
+	if err != nil {
+		return nil, storeError("evaluate", "chaincode "+name, err)
+	}
+	if definition == nil || len(signers) == 0 {
+		return nil, nobody
+	}
+	return signers, nil
+}
+
+// read simulates a proposal on a state of the channel that is one: where the store has no snapshots, what was read is checked
+// again, and the simulation repeated if a commit ran across it.
+func (s *Service) read(ctx context.Context, channel *ledger.Channel, p *wire.Proposal) (*simulation, *endorserError) {
+	for range s.Attempts {
+		view, err := channel.View(ctx)
+		if err != nil {
+			return nil, viewError(err)
+		}
+		sim, failure := s.simulate(ctx, channel.Name(), view, p)
+		fixed := view.Fixed()
+		view.Close()
+		if failure == nil {
+			failure = responseError(sim.response)
+		}
+		if fixed || sim == nil || sim.rwset == nil {
+			return sim, failure
+		}
+		same, err := channel.Unchanged(ctx, sim.rwset, sim.height)
+		if err != nil {
+			return nil, viewError(err)
+		}
+		if same {
+			return sim, failure
+		}
+	}
+	e := failed(MVCCReadConflict, "the state changed under each of %d evaluations: try again", s.Attempts)
+	e.cause = errRace
+	return nil, e
+}
+
+var errRace = errors.New("lost the race")
+
+// viewError is the failure of an endorser that cannot read its state.
+func viewError(err error) *endorserError {
+	e := failed(Internal, "%v", err)
+	e.kind, e.cause = storeError("", "", err).Kind, err
+	return e
+}
+
+// evaluateError is what Evaluate says when nobody could answer.
+func evaluateError(failure *endorserError, txID string, asked []*msp.Signer) *Error {
+	if failure.retry {
+		return failure.error("evaluate", failure.code, "failed to evaluate transaction, see attached details for more info", txID, asked)
+	}
+	return failure.error("evaluate", failure.code, "evaluate call to endorser returned error: "+failure.message, txID, asked[:1])
+}

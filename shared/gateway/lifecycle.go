@@ -1,0 +1,284 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/hyperledger/fabric-protos-go-apiv2/common"
+	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+	"google.golang.org/grpc/codes"
+
+	"peerless/shared/channelconfig"
+	"peerless/shared/ledger"
+	"peerless/shared/msp"
+	"peerless/shared/policy"
+	"peerless/shared/wire"
+)
+
+// Names as Fabric allows them: common/configtx/validator.go, core/chaincode/lifecycle.
+var (
+	channelName   = regexp.MustCompile(`^[a-z][a-z0-9.-]*$`)
+	chaincodeName = regexp.MustCompile(`^[a-zA-Z0-9]+([-_][a-zA-Z0-9]+)*$`)
+	versionName   = regexp.MustCompile(`^[A-Za-z0-9_.+-]+$`)
+)
+
+// MaxChannelName is the length a channel's name may have, Fabric's configtx MaxLength.
+const MaxChannelName = 249
+
+// ValidChannelName says what is wrong with a channel's name, nil if nothing is.
+func ValidChannelName(name string) error {
+	if len(name) > MaxChannelName || !channelName.MatchString(name) {
+		return fmt.Errorf("%q is not a channel's name: it begins with a lower-case letter and has only lower-case letters, digits, dots and dashes, %d at most", name, MaxChannelName)
+	}
+	return nil
+}
+
+// ValidChaincodeName says what is wrong with a chaincode's name, nil if nothing is.
+func ValidChaincodeName(name string) error {
+	if !chaincodeName.MatchString(name) {
+		return fmt.Errorf("%q is not a chaincode's name: it has letters and digits, with single dashes or underscores between them", name)
+	}
+	return nil
+}
+
+// Define makes d the definition of a chaincode, as a transaction in the lifecycle namespace that every organisation of the
+// channel endorses and creator signs. A zero sequence is the next one. The definition is returned as it now stands; defining what
+// is defined already changes nothing.
+func (s *Service) Define(ctx context.Context, channel string, creator *msp.Signer, d Definition) (Definition, error) {
+	if err := ValidChaincodeName(d.Name); err != nil {
+		return d, invalidArgument("", "%v", err)
+	}
+	if !versionName.MatchString(d.Version) {
+		return d, invalidArgument("", "%q is not a version: it has letters, digits and _ . + -", d.Version)
+	}
+	application, err := applicationPolicy(d.Policy)
+	if err != nil {
+		return d, invalidArgument("", "policy of chaincode %s: %v", d.Name, err)
+	}
+	wanted := d.Sequence
+	err = s.lifecycle(ctx, channel, creator, "CommitChaincodeDefinition", d.Name, func(current *ledger.Definition) (map[string][]byte, error) {
+		next := int64(1)
+		if current != nil {
+			next = current.Sequence + 1
+			if now := definition(current); now.Version == d.Version && now.Policy == d.Policy && now.InitRequired == d.InitRequired && (wanted == 0 || wanted == now.Sequence) {
+				d.Sequence = now.Sequence
+				return nil, nil
+			}
+		}
+		if wanted != 0 && wanted != next {
+			return nil, invalidArgument("", "the next sequence of chaincode %s is %d, not %d", d.Name, next, wanted)
+		}
+		d.Sequence = next
+		return ledger.FormatDefinition(&ledger.Definition{Name: d.Name, Version: d.Version, Sequence: next, InitRequired: d.InitRequired, Policy: application})
+	})
+	return d, err
+}
+
+// Undefine removes a chaincode's definition. Its state stays.
+func (s *Service) Undefine(ctx context.Context, channel string, creator *msp.Signer, name string) error {
+	return s.lifecycle(ctx, channel, creator, "RemoveChaincodeDefinition", name, func(current *ledger.Definition) (map[string][]byte, error) {
+		if current == nil {
+			return nil, &Error{Kind: NotFound, Code: codes.NotFound, Message: fmt.Sprintf("chaincode %q does not exist on channel %q", name, channel)}
+		}
+		writes := make(map[string][]byte)
+		for _, key := range ledger.DefinitionKeys(name) {
+			writes[key] = nil
+		}
+		return writes, nil
+	})
+}
+
+// lifecycleVersion is the version that Fabric's system chaincodes have.
+const lifecycleVersion = "syscc"
+
+// lifecycle commits a change of a chaincode's definition; no writes is no change. It is tried again if another change came first.
+func (s *Service) lifecycle(ctx context.Context, channelName string, creator *msp.Signer, function, name string, change func(*ledger.Definition) (map[string][]byte, error)) error {
+	channel, err := s.Channel(ctx, channelName)
+	if err != nil {
+		return err
+	}
+	if err := allowed(channel, channelconfig.Writers, creator.Identity); err != nil {
+		return &Error{Kind: Forbidden, Code: codes.PermissionDenied, Message: err.Error(), Cause: err}
+	}
+	endorsers, err := s.endorsers(channel, creator.MSPID, nil)
+	if err != nil {
+		return err
+	}
+	for attempt := 1; ; attempt++ {
+		submission, err := s.lifecycleSubmission(ctx, channel, creator, endorsers, function, name, change)
+		if submission == nil || err != nil {
+			return err
+		}
+		verdict, err := channel.Submit(ctx, submission)
+		if err != nil {
+			e := storeError("submit", "definition of chaincode "+name, err)
+			e.TransactionID = submission.Tx.TxID
+			return e
+		}
+		switch {
+		case verdict.Code == peer.TxValidationCode_VALID:
+			return nil
+		case verdict.Code != peer.TxValidationCode_MVCC_READ_CONFLICT || attempt == s.Attempts:
+			return invalid(submission.Tx.TxID, verdict.Code, attempt)
+		}
+	}
+}
+
+func (s *Service) lifecycleSubmission(ctx context.Context, channel *ledger.Channel, creator *msp.Signer, endorsers []*msp.Signer, function, name string, change func(*ledger.Definition) (map[string][]byte, error)) (*ledger.Submission, error) {
+	view, err := channel.View(ctx)
+	if err != nil {
+		return nil, storeError("", "channel "+channel.Name(), err)
+	}
+	defer view.Close()
+	current, err := ledger.ReadDefinition(ctx, view, name)
+	if err != nil {
+		return nil, storeError("", "chaincode "+name, err)
+	}
+	writes, err := change(current)
+	if err != nil || len(writes) == 0 {
+		return nil, err
+	}
+	sequence, err := view.Get(ctx, ledger.LifecycleNamespace, []string{ledger.SequenceKey(name)})
+	if err != nil {
+		return nil, storeError("", "chaincode "+name, err)
+	}
+	read := &kvrwset.KVRead{Key: ledger.SequenceKey(name)}
+	if sequence[0] != nil {
+		read.Version = &kvrwset.Version{BlockNum: sequence[0].Version.Block, TxNum: sequence[0].Version.Tx}
+	}
+	kv := &kvrwset.KVRWSet{Reads: []*kvrwset.KVRead{read}}
+	for _, key := range slices.Sorted(maps.Keys(writes)) {
+		kv.Writes = append(kv.Writes, &kvrwset.KVWrite{Key: key, Value: writes[key], IsDelete: writes[key] == nil})
+	}
+	proposal, err := wire.NewProposal(wire.ProposalSpec{
+		Channel: channel.Name(), Chaincode: ledger.LifecycleNamespace, Args: [][]byte{[]byte(function), []byte(name)},
+		Creator: creator.Serialized, Nonce: randomNonce(), Timestamp: s.Clock(),
+	})
+	if err != nil {
+		return nil, invalidArgument("", "%v", err)
+	}
+	sim := &simulation{
+		response: &peer.Response{Status: 200},
+		version:  lifecycleVersion,
+		rwset:    &wire.RWSet{Namespaces: []wire.NamespaceSet{{Namespace: ledger.LifecycleNamespace, KV: kv}}},
+	}
+	if sim.results, err = sim.rwset.Marshal(); err != nil {
+		return nil, invalidArgument("", "%v", err)
+	}
+	c := &call{Service: s, request: Request{User: creator}, channel: channel, proposal: proposal, endorsers: endorsers}
+	return c.submission(sim, endorsers)
+}
+
+// Definitions returns the chaincodes of a channel, by name.
+func (s *Service) Definitions(ctx context.Context, channelName string) ([]Definition, error) {
+	channel, err := s.Channel(ctx, channelName)
+	if err != nil {
+		return nil, err
+	}
+	view, err := channel.View(ctx)
+	if err != nil {
+		return nil, storeError("", "channel "+channelName, err)
+	}
+	defer view.Close()
+	found, err := ledger.ReadDefinitions(ctx, view)
+	if err != nil {
+		return nil, storeError("", "channel "+channelName, err)
+	}
+	definitions := make([]Definition, len(found))
+	for i, d := range found {
+		definitions[i] = definition(d)
+	}
+	return definitions, nil
+}
+
+// Definition returns a channel's chaincode, or an Error of kind NotFound.
+func (s *Service) Definition(ctx context.Context, channelName, name string) (Definition, error) {
+	channel, err := s.Channel(ctx, channelName)
+	if err != nil {
+		return Definition{}, err
+	}
+	view, err := channel.View(ctx)
+	if err != nil {
+		return Definition{}, storeError("", "channel "+channelName, err)
+	}
+	defer view.Close()
+	d, err := s.definitions.get(ctx, channelName, view, name)
+	if err != nil {
+		return Definition{}, storeError("", "chaincode "+name, err)
+	}
+	if d == nil {
+		return Definition{}, &Error{Kind: NotFound, Code: codes.NotFound, Message: fmt.Sprintf("chaincode %q does not exist on channel %q", name, channelName)}
+	}
+	return definition(d), nil
+}
+
+func definition(d *ledger.Definition) Definition {
+	shown := Definition{Name: d.Name, Version: d.Version, Sequence: d.Sequence, InitRequired: d.InitRequired}
+	switch p := d.Policy.GetType().(type) {
+	case *peer.ApplicationPolicy_SignaturePolicy:
+		shown.Policy = policy.Format(p.SignaturePolicy)
+	case *peer.ApplicationPolicy_ChannelConfigPolicyReference:
+		if p.ChannelConfigPolicyReference != channelconfig.Endorsement {
+			shown.Policy = p.ChannelConfigPolicyReference
+		}
+	}
+	return shown
+}
+
+// applicationPolicy reads a policy as Definition has it.
+func applicationPolicy(text string) (*peer.ApplicationPolicy, error) {
+	switch {
+	case text == "":
+		text = channelconfig.Endorsement
+		fallthrough
+	case strings.HasPrefix(text, "/"):
+		return &peer.ApplicationPolicy{Type: &peer.ApplicationPolicy_ChannelConfigPolicyReference{ChannelConfigPolicyReference: text}}, nil
+	}
+	envelope, err := policy.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	return &peer.ApplicationPolicy{Type: &peer.ApplicationPolicy_SignaturePolicy{SignaturePolicy: envelope}}, nil
+}
+
+// CreateChannel makes a channel of a genesis block; an Error of kind AlreadyExists if there is one by that name.
+func (s *Service) CreateChannel(ctx context.Context, genesis *common.Block) error {
+	config, err := channelconfig.Parse(genesis)
+	if err != nil {
+		return invalidArgument("", "genesis block: %v", err)
+	}
+	if err := ValidChannelName(config.Channel); err != nil {
+		return invalidArgument("", "%v", err)
+	}
+	if err := s.Ledger.Create(ctx, genesis); err != nil {
+		return storeError("", fmt.Sprintf("channel %q", config.Channel), err)
+	}
+	return nil
+}
+
+// History returns what transactions did to a key, newest first, at most limit changes older than before; the zero before means
+// from the newest.
+func (s *Service) History(ctx context.Context, channelName, chaincode, key string, before ledger.Version, limit int) ([]ledger.Change, error) {
+	if _, err := s.Definition(ctx, channelName, chaincode); err != nil {
+		return nil, err
+	}
+	channel, err := s.Channel(ctx, channelName)
+	if err != nil {
+		return nil, err
+	}
+	view, err := channel.View(ctx)
+	if err != nil {
+		return nil, storeError("", "channel "+channelName, err)
+	}
+	defer view.Close()
+	changes, err := view.History(ctx, chaincode, key, before, limit)
+	if err != nil {
+		return nil, storeError("", "history", err)
+	}
+	return changes, nil
+}

@@ -1,0 +1,125 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"peerless/shared/chaincode"
+	"peerless/shared/ledger"
+	"peerless/shared/msp"
+)
+
+// Limits, with their sources. A Config may lower them.
+const (
+	// MaxArgument and MaxValue bound one argument of a call and one value written, in bytes: SURFACE.md.
+	MaxArgument = 1 << 20
+	MaxValue    = 1 << 20
+	// MaxTransaction bounds an envelope, in bytes: a Lambda function's synchronous payload is 6 MB.
+	MaxTransaction = 5 << 20
+	// ChaincodeTime is how long a contract may take: API Gateway gives up after 30 s.
+	ChaincodeTime = 25 * time.Second
+	// TimeWindow is how far a proposal's timestamp may be off, Fabric's peer.authentication.timewindow.
+	TimeWindow = 15 * time.Minute
+)
+
+// Chaincodes says where chaincodes run.
+type Chaincodes interface {
+	// Host returns what runs a channel's chaincode, or an error wrapping ledger.ErrNotFound if nothing is installed for it.
+	Host(ctx context.Context, channel, chaincode string) (chaincode.Host, error)
+}
+
+// Organizations holds the keys of the organisations that this platform signs for.
+type Organizations interface {
+	// Endorser returns the identity that endorses for an organisation, or an error wrapping ledger.ErrNotFound if the
+	// platform has no key of it.
+	Endorser(mspID string) (*msp.Signer, error)
+}
+
+// A Config says how a service works. Ledger, Chaincodes and Organizations are required.
+type Config struct {
+	Ledger        *ledger.Ledger
+	Chaincodes    Chaincodes
+	Organizations Organizations
+
+	// ChaincodeTime a contract may take for one execution. Default ChaincodeTime.
+	ChaincodeTime time.Duration
+	// Attempts is how often a transaction that loses its race is simulated in all. Default 20.
+	Attempts int
+	// Clock tells the time of proposals. Default time.Now.
+	Clock  func() time.Time
+	Logger *slog.Logger // default: none
+}
+
+// Service evaluates, endorses and submits transactions. Safe for concurrent use.
+type Service struct {
+	Config
+	definitions definitionCache
+
+	mu       sync.Mutex
+	underway map[string]chan struct{} // transactions with an idempotency key, by channel and id
+}
+
+// New returns a service.
+func New(config Config) (*Service, error) {
+	if config.Ledger == nil || config.Chaincodes == nil || config.Organizations == nil {
+		return nil, errors.New("new gateway: a ledger, chaincodes and organisations are required")
+	}
+	if config.ChaincodeTime == 0 {
+		config.ChaincodeTime = ChaincodeTime
+	}
+	if config.Attempts == 0 {
+		config.Attempts = 20
+	}
+	if config.Clock == nil {
+		config.Clock = time.Now
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	return &Service{Config: config, underway: make(map[string]chan struct{})}, nil
+}
+
+// Channel returns a channel, or an Error of kind NotFound.
+func (s *Service) Channel(ctx context.Context, name string) (*ledger.Channel, error) {
+	channel, err := s.Ledger.Channel(ctx, name)
+	if err != nil {
+		return nil, storeError("", fmt.Sprintf("channel %q", name), err)
+	}
+	return channel, nil
+}
+
+// Channels returns the names of the channels, sorted.
+func (s *Service) Channels(ctx context.Context) ([]string, error) {
+	names, err := s.Ledger.Channels(ctx)
+	if err != nil {
+		return nil, storeError("", "channels", err)
+	}
+	return names, nil
+}
+
+// storeError makes an Error of what the ledger says.
+func storeError(stage, what string, err error) *Error {
+	e := &Error{Stage: stage, Cause: err, Code: codes.Internal, Message: fmt.Sprintf("%s: %v", what, err)}
+	switch {
+	case errors.Is(err, ledger.ErrNotFound):
+		e.Kind, e.Code, e.Message = NotFound, codes.NotFound, what+" does not exist"
+	case errors.Is(err, ledger.ErrExists):
+		e.Kind, e.Code, e.Message = AlreadyExists, codes.AlreadyExists, what+" exists already"
+	case errors.Is(err, ledger.ErrOutcomeUnknown):
+		e.Kind, e.Code = OutcomeUnknown, codes.Unavailable
+	case errors.Is(err, context.DeadlineExceeded):
+		e.Kind, e.Code, e.Message = Unavailable, codes.DeadlineExceeded, "deadline exceeded"
+	case errors.Is(err, context.Canceled):
+		e.Kind, e.Code, e.Message = Unavailable, codes.Canceled, "the caller went away"
+	case errors.Is(err, ledger.ErrClosed):
+		e.Kind, e.Code, e.Message = Unavailable, codes.Unavailable, "the server is shutting down: try again"
+	}
+	return e
+}

@@ -1,0 +1,309 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/hyperledger/fabric-protos-go-apiv2/common"
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+	"google.golang.org/grpc/codes"
+
+	"peerless/shared/channelconfig"
+	"peerless/shared/ledger"
+	"peerless/shared/msp"
+	"peerless/shared/wire"
+)
+
+// EvaluateTransaction runs a function of a chaincode and returns its response. Nothing is recorded.
+func (s *Service) EvaluateTransaction(ctx context.Context, r Request) (*Answer, error) {
+	c, err := s.prepare(ctx, "evaluate", r, randomNonce())
+	if err != nil {
+		return nil, err
+	}
+	sim, failure := s.read(ctx, c.channel, c.proposal)
+	if failure != nil {
+		return nil, evaluateError(failure, c.proposal.TxID, c.endorsers)
+	}
+	return &Answer{Response: sim.response, Height: sim.height}, nil
+}
+
+// SubmitTransaction runs a function of a chaincode, has it endorsed and committed, and returns when its block is durable. A
+// transaction that loses its race is simulated again, so that the caller sees one outcome; one that ends invalid is not recorded.
+func (s *Service) SubmitTransaction(ctx context.Context, r Request) (*Outcome, error) {
+	nonce := randomNonce()
+	if r.IdempotencyKey != "" {
+		nonce = idempotentNonce(r)
+	}
+	c, err := s.prepare(ctx, "submit", r, nonce)
+	if err != nil {
+		return nil, err
+	}
+	if r.IdempotencyKey != "" {
+		done, err := s.begin(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+		outcome, err := s.firstOutcome(ctx, c, nil)
+		if outcome != nil || err != nil {
+			return outcome, err
+		}
+	}
+	return s.transact(ctx, c)
+}
+
+func randomNonce() []byte {
+	nonce := make([]byte, 24)
+	rand.Read(nonce) //nolint // crypto/rand.Read never fails
+	return nonce
+}
+
+// idempotentNonce derives a transaction's nonce from what a client's key stands for.
+func idempotentNonce(r Request) []byte {
+	h := sha256.New()
+	for _, part := range []string{"peerless idempotency key", r.Channel, r.Chaincode, r.IdempotencyKey} {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	return h.Sum(nil)[:24]
+}
+
+// A call is a request on its way.
+type call struct {
+	*Service
+	request   Request
+	channel   *ledger.Channel
+	proposal  *wire.Proposal
+	endorsers []*msp.Signer // those that may sign; the user's organisation's first
+	named     bool          // the request names them
+}
+
+// prepare checks a request and makes its signed proposal.
+func (s *Service) prepare(ctx context.Context, stage string, r Request, nonce []byte) (*call, error) {
+	for i, arg := range r.Args {
+		if len(arg) > MaxArgument {
+			return nil, &Error{Kind: TooLarge, Stage: stage, Code: codes.InvalidArgument, Limit: MaxArgument,
+				Message: fmt.Sprintf("argument %d has %d bytes, the limit is %d", i+1, len(arg), MaxArgument)}
+		}
+	}
+	channel, err := s.Channel(ctx, r.Channel)
+	if err != nil {
+		return nil, err
+	}
+	if err := allowed(channel, channelconfig.Writers, r.User.Identity); err != nil {
+		return nil, &Error{Kind: Forbidden, Stage: stage, Code: codes.PermissionDenied, Message: err.Error(), Cause: err}
+	}
+	endorsers, err := s.endorsers(channel, r.User.MSPID, r.Organizations)
+	if err != nil {
+		return nil, err
+	}
+	args := make([][]byte, 0, len(r.Args)+1)
+	args = append(append(args, []byte(r.Function)), r.Args...)
+	proposal, err := wire.NewProposal(wire.ProposalSpec{
+		Channel: r.Channel, Chaincode: r.Chaincode, Args: args, Transient: r.Transient, Creator: r.User.Serialized, Nonce: nonce, Timestamp: s.Clock(),
+	})
+	if err != nil {
+		return nil, invalidArgument(stage, "%v", err)
+	}
+	if proposal.Signed.Signature, err = r.User.Sign(proposal.Signed.ProposalBytes); err != nil {
+		return nil, &Error{Kind: Internal, Stage: stage, Code: codes.Internal, Message: "sign proposal: " + err.Error(), Cause: err}
+	}
+	if err := s.defined(ctx, channel, r.Chaincode); err != nil {
+		return nil, err
+	}
+	return &call{s, r, channel, proposal, endorsers, len(r.Organizations) > 0}, nil
+}
+
+// defined returns an Error of kind NotFound if the channel has no such chaincode.
+func (s *Service) defined(ctx context.Context, channel *ledger.Channel, name string) error {
+	_, err := s.Definition(ctx, channel.Name(), name)
+	return err
+}
+
+// transact simulates and submits until the transaction is valid, or has failed for good.
+func (s *Service) transact(ctx context.Context, c *call) (*Outcome, error) {
+	wait := time.Millisecond
+	for attempt := 1; ; attempt++ {
+		submission, sim, err := c.simulated(ctx)
+		if err != nil {
+			return nil, err
+		}
+		verdict, err := c.channel.Submit(ctx, submission)
+		if err != nil {
+			e := storeError("submit", "transaction "+c.proposal.TxID, err)
+			e.TransactionID = c.proposal.TxID
+			return nil, e
+		}
+		switch verdict.Code {
+		case peer.TxValidationCode_VALID:
+			response := sim.response
+			if verdict.Rerun != nil {
+				response = verdict.Rerun.Tx.Response
+			}
+			return &Outcome{TransactionID: c.proposal.TxID, Block: verdict.Version.Block, Code: verdict.Code, Response: response}, nil
+		case peer.TxValidationCode_DUPLICATE_TXID:
+			return s.firstOutcome(ctx, c, verdict.First)
+		case peer.TxValidationCode_MVCC_READ_CONFLICT, peer.TxValidationCode_PHANTOM_READ_CONFLICT:
+			if attempt < s.Attempts {
+				if err := sleep(ctx, mathrand.N(wait)+wait/2); err != nil {
+					return nil, storeError("submit", "transaction "+c.proposal.TxID, err)
+				}
+				wait = min(2*wait, 100*time.Millisecond)
+				continue
+			}
+		}
+		return nil, invalid(c.proposal.TxID, verdict.Code, attempt)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// invalid is the Error of a transaction judged invalid and not recorded.
+func invalid(txID string, code peer.TxValidationCode, attempts int) *Error {
+	e := &Error{Kind: TransactionInvalid, Stage: "submit", Code: codes.Aborted, TransactionID: txID, TxCode: code,
+		Message: fmt.Sprintf("transaction %s is invalid: %s; nothing was committed", txID, code)}
+	switch code {
+	case peer.TxValidationCode_MVCC_READ_CONFLICT:
+		e.Kind = MVCCReadConflict
+		e.Message = fmt.Sprintf("what transaction %s read was changed by others each of the %d times it was tried; nothing was committed: try again", txID, attempts)
+	case peer.TxValidationCode_PHANTOM_READ_CONFLICT:
+		e.Kind = PhantomReadConflict
+		e.Message = fmt.Sprintf("a range that transaction %s read was changed by others each of the %d times it was tried; nothing was committed: try again", txID, attempts)
+	case peer.TxValidationCode_ENDORSEMENT_POLICY_FAILURE:
+		e.Kind = EndorsementPolicyFailure
+		e.Message = fmt.Sprintf("the endorsements of transaction %s do not satisfy the endorsement policy; nothing was committed: name the organisations that must endorse, or none", txID)
+	}
+	return e
+}
+
+// simulated runs the call on the present state and makes a submission of it.
+func (c *call) simulated(ctx context.Context) (*ledger.Submission, *simulation, error) {
+	view, err := c.channel.View(ctx)
+	if err != nil {
+		return nil, nil, storeError("submit", "channel "+c.channel.Name(), err)
+	}
+	defer view.Close()
+	return c.over(ctx, view)
+}
+
+// over runs the call on a view of the channel and makes a submission of it.
+func (c *call) over(ctx context.Context, view ledger.View) (*ledger.Submission, *simulation, error) {
+	sim, failure := c.simulate(ctx, c.channel.Name(), view, c.proposal)
+	if failure == nil {
+		failure = responseError(sim.response)
+	}
+	if failure != nil {
+		return nil, nil, endorseError(failure, c.proposal.TxID, c.endorsers, c.named)
+	}
+	endorsers := c.endorsers
+	if !c.named {
+		var err error
+		if endorsers, err = c.plan(ctx, c.channel, view, c.proposal, sim, endorsers); err != nil {
+			return nil, nil, err
+		}
+	}
+	submission, err := c.submission(sim, endorsers)
+	if err != nil {
+		return nil, nil, err
+	}
+	submission.Rerun = func(ctx context.Context, view ledger.View) (*ledger.Submission, error) {
+		again, _, err := c.over(ctx, view)
+		return again, err
+	}
+	return submission, sim, nil
+}
+
+// submission endorses a simulation and signs the transaction for the user.
+func (c *call) submission(sim *simulation, endorsers []*msp.Signer) (*ledger.Submission, error) {
+	endorsed, err := endorse(c.proposal, sim, endorsers)
+	if err != nil {
+		return nil, &Error{Kind: Internal, Stage: "endorse", Code: codes.Internal, Message: err.Error(), Cause: err}
+	}
+	signature, err := c.request.User.Sign(endorsed.payload)
+	if err != nil {
+		return nil, &Error{Kind: Internal, Stage: "submit", Code: codes.Internal, Message: "sign transaction: " + err.Error(), Cause: err}
+	}
+	envelope := wire.NewEnvelope(endorsed.payload, signature)
+	if len(envelope) > MaxTransaction {
+		return nil, &Error{Kind: TooLarge, Stage: "submit", Code: codes.InvalidArgument, Limit: MaxTransaction, TransactionID: c.proposal.TxID,
+			Message: fmt.Sprintf("the transaction has %d bytes, the limit is %d", len(envelope), MaxTransaction)}
+	}
+	p := c.proposal
+	return &ledger.Submission{
+		Envelope: envelope,
+		Trusted:  true,
+		Tx: &wire.Transaction{
+			TxID: p.TxID, Channel: p.Channel, Type: common.HeaderType_ENDORSER_TRANSACTION, Creator: p.Creator, Nonce: p.Nonce, Timestamp: p.Timestamp,
+			Payload: endorsed.payload, Signature: signature, Chaincode: p.Chaincode, Args: p.Input.Args, ResponsePayload: endorsed.responsePayload,
+			Endorsements: endorsed.endorsements, Response: sim.response, Event: sim.event,
+			ChaincodeID: &peer.ChaincodeID{Name: p.Chaincode, Version: sim.version}, Results: sim.results, RWSet: sim.rwset,
+		},
+	}, nil
+}
+
+// begin makes this the only transaction under way with its id, waiting for one that is; call done when it has ended.
+func (s *Service) begin(ctx context.Context, c *call) (done func(), err error) {
+	key := c.channel.Name() + "/" + c.proposal.TxID
+	for {
+		s.mu.Lock()
+		before := s.underway[key]
+		if before == nil {
+			mine := make(chan struct{})
+			s.underway[key] = mine
+			s.mu.Unlock()
+			return func() {
+				s.mu.Lock()
+				delete(s.underway, key)
+				s.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		s.mu.Unlock()
+		select {
+		case <-before:
+		case <-ctx.Done():
+			return nil, storeError("submit", "transaction "+c.proposal.TxID, ctx.Err())
+		}
+	}
+}
+
+// firstOutcome returns the outcome of the recorded transaction with the call's id: the call is a repeat of it. It is nil if
+// there is no such transaction. entry may be nil: then it is looked up.
+func (s *Service) firstOutcome(ctx context.Context, c *call, entry *ledger.TxEntry) (*Outcome, error) {
+	record, err := c.channel.Transaction(ctx, c.proposal.TxID)
+	if errors.Is(err, ledger.ErrNotFound) && entry == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, storeError("submit", "transaction "+c.proposal.TxID, err)
+	}
+	if record.Tx == nil || !slices.EqualFunc(record.Tx.Args, c.proposal.Input.Args, slices.Equal[[]byte]) {
+		return nil, &Error{Kind: IdempotencyKeyReused, Stage: "submit", Code: codes.AlreadyExists, TransactionID: c.proposal.TxID,
+			Message: "the idempotency key was used before, for another function or other arguments: take a new key for a new transaction"}
+	}
+	if record.Code != peer.TxValidationCode_VALID {
+		return nil, invalid(c.proposal.TxID, record.Code, 1)
+	}
+	return &Outcome{TransactionID: c.proposal.TxID, Block: record.Version.Block, Code: record.Code, Response: record.Tx.Response}, nil
+}
+
+func ignoreNotFound(err error) error {
+	if errors.Is(err, ledger.ErrNotFound) {
+		return nil
+	}
+	return err
+}
