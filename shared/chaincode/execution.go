@@ -203,7 +203,7 @@ func (e *execution) abandon() {
 			case in.msg == nil:
 			case in.msg.Type == peer.ChaincodeMessage_COMPLETED, in.msg.Type == peer.ChaincodeMessage_ERROR:
 				s.forgetLocked(e.key)
-			default:
+			case requests[in.msg.Type] != nil:
 				select {
 				case s.out <- refusal(in.msg):
 				default:

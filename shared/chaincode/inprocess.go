@@ -59,8 +59,12 @@ func (c *shimEnd) Send(msg *peer.ChaincodeMessage) error {
 	case <-c.session.done:
 		return io.EOF
 	default:
-		return c.session.receive(msg)
 	}
+	err := c.session.receive(msg)
+	if err != nil {
+		c.session.end(err)
+	}
+	return err
 }
 
 // Recv copies what the contract could otherwise change under other readers' eyes.

@@ -238,8 +238,6 @@ func (s *Session) register(msg *peer.ChaincodeMessage) error {
 // and forgotten otherwise.
 func (s *Session) route(msg *peer.ChaincodeMessage) error {
 	key := txKey{msg.ChannelId, msg.Txid}
-	final := msg.Type == peer.ChaincodeMessage_COMPLETED || msg.Type == peer.ChaincodeMessage_ERROR
-
 	s.mu.Lock()
 	e := s.executions[key]
 	if e != nil && !e.abandoned {
@@ -247,13 +245,13 @@ func (s *Session) route(msg *peer.ChaincodeMessage) error {
 		s.mu.Unlock()
 		return nil
 	}
-	if e != nil && final {
+	if e != nil && (msg.Type == peer.ChaincodeMessage_COMPLETED || msg.Type == peer.ChaincodeMessage_ERROR) {
 		s.forgetLocked(key)
 	}
 	s.mu.Unlock()
 
-	if !final {
-		s.config.Logger.Warn("message for no transaction under way", "type", msg.Type.String(), "channel", msg.ChannelId, "tx", msg.Txid)
+	s.config.Logger.Debug("message for no transaction under way", "type", msg.Type.String(), "channel", msg.ChannelId, "tx", msg.Txid)
+	if requests[msg.Type] != nil {
 		s.reply(refusal(msg))
 	}
 	return nil
