@@ -1,0 +1,299 @@
+// Package apitest has a gateway and a deployer in memory, for tests of what stands before them. They obey the contracts of
+// package api's interfaces, and answer as the test scripts them. They run no contract and order nothing.
+package apitest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+
+	"peerless/shared/api"
+	"peerless/shared/gateway"
+	"peerless/shared/ledger"
+)
+
+// Fake is an api.Gateway and an api.Deployer. Set its functions before it is used.
+type Fake struct {
+	// Submit and Evaluate answer the calls. nil: the payload is the first argument, block 7, height 8.
+	Submit   func(context.Context, gateway.Request) (*gateway.Outcome, error)
+	Evaluate func(context.Context, gateway.Request) (*gateway.Answer, error)
+	// Blocks are the channels' blocks, marshalled; Txs where the transactions of a channel stand.
+	Blocks map[string][][]byte
+	Txs    map[string]map[string]ledger.TxEntry
+	// Changes are the histories, by "channel chaincode key".
+	Changes map[string][]ledger.Change
+	// DeployError is what Deploy returns after it has read the package.
+	DeployError error
+
+	mu         sync.Mutex
+	chaincodes map[string][]api.Chaincode
+	packages   map[string][]byte
+	events     []gateway.Event
+	height     uint64
+	more       chan struct{} // closed when there is more
+	open       int           // events that are not closed
+}
+
+var (
+	_ api.Gateway  = (*Fake)(nil)
+	_ api.Deployer = (*Fake)(nil)
+)
+
+// TxID is the id of every transaction that the fake commits.
+var TxID = strings.Repeat("6b1e", 16)
+
+// NotFound is the gateway's error for what does not exist.
+func NotFound(what string) error {
+	return &gateway.Error{Kind: gateway.NotFound, Message: what + " does not exist"}
+}
+
+func payloadOf(r gateway.Request) *peer.Response {
+	response := &peer.Response{Status: 200}
+	if len(r.Args) > 0 {
+		response.Payload = r.Args[0]
+	}
+	return response
+}
+
+func (f *Fake) SubmitTransaction(ctx context.Context, r gateway.Request) (*gateway.Outcome, error) {
+	if f.Submit != nil {
+		return f.Submit(ctx, r)
+	}
+	return &gateway.Outcome{TransactionID: TxID, Block: 7, Code: peer.TxValidationCode_VALID, Response: payloadOf(r)}, nil
+}
+
+func (f *Fake) EvaluateTransaction(ctx context.Context, r gateway.Request) (*gateway.Answer, error) {
+	if f.Evaluate != nil {
+		return f.Evaluate(ctx, r)
+	}
+	return &gateway.Answer{Response: payloadOf(r), Height: 8}, nil
+}
+
+func (f *Fake) CreateChannel(_ context.Context, name string, organizations []string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.Blocks[name]; ok {
+		return &gateway.Error{Kind: gateway.AlreadyExists, Message: fmt.Sprintf("the channel %q exists already", name)}
+	}
+	if slices.Contains(organizations, "NoMSP") {
+		return NotFound("the organisation NoMSP")
+	}
+	if f.Blocks == nil {
+		f.Blocks = make(map[string][][]byte)
+	}
+	f.Blocks[name] = nil
+	return nil
+}
+
+func (f *Fake) Channels(context.Context) ([]string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var names []string
+	for name := range f.Blocks {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func (f *Fake) Channel(_ context.Context, name string) (api.Channel, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	blocks, ok := f.Blocks[name]
+	if !ok {
+		return nil, NotFound("the channel " + name)
+	}
+	return &channel{f, blocks, f.Txs[name]}, nil
+}
+
+func (f *Fake) History(ctx context.Context, channel, chaincode, key string) ([]ledger.Change, error) {
+	if _, err := f.Channel(ctx, channel); err != nil {
+		return nil, err
+	}
+	return f.Changes[channel+" "+chaincode+" "+key], nil
+}
+
+type channel struct {
+	fake   *Fake
+	blocks [][]byte
+	txs    map[string]ledger.TxEntry
+}
+
+func (c *channel) Height(context.Context) (uint64, error) {
+	c.fake.mu.Lock()
+	defer c.fake.mu.Unlock()
+	return max(uint64(len(c.blocks)), c.fake.height), nil
+}
+
+func (c *channel) RawBlock(_ context.Context, n uint64) ([]byte, error) {
+	if n >= uint64(len(c.blocks)) {
+		return nil, ledger.ErrNotFound
+	}
+	return c.blocks[n], nil
+}
+
+func (c *channel) Locate(_ context.Context, txID string) (ledger.TxEntry, error) {
+	if entry, ok := c.txs[txID]; ok {
+		return entry, nil
+	}
+	return ledger.TxEntry{}, ledger.ErrNotFound
+}
+
+func (c *channel) Organizations() []string { return []string{"Org1MSP", "Org2MSP"} }
+
+// Commit adds events, in the order of the chain, and sets the height to behind the last.
+func (f *Fake) Commit(events ...gateway.Event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.events = append(f.events, events...)
+	f.grow(events[len(events)-1].Block + 1)
+}
+
+// Grow sets the height, as blocks without events do.
+func (f *Fake) Grow(height uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.grow(height)
+}
+
+func (f *Fake) grow(height uint64) {
+	f.height = height
+	if f.more != nil {
+		close(f.more)
+		f.more = nil
+	}
+}
+
+// Open is the number of event readers that were not closed.
+func (f *Fake) Open() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.open
+}
+
+func (f *Fake) Events(ctx context.Context, r gateway.EventsRequest) (api.Events, error) {
+	if _, err := f.Channel(ctx, r.Channel); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.open++
+	return &reader{fake: f, request: r, position: r.FromBlock}, nil
+}
+
+// reader reads the fake's events one by one.
+type reader struct {
+	fake     *Fake
+	request  gateway.EventsRequest
+	next     int
+	position uint64
+	closed   bool
+}
+
+func (r *reader) Next(ctx context.Context) (*gateway.Event, error) {
+	for {
+		r.fake.mu.Lock()
+		for r.next < len(r.fake.events) {
+			e := r.fake.events[r.next]
+			r.next++
+			behind := e.Block > r.request.FromBlock || e.Block == r.request.FromBlock && (r.request.AfterTx == nil || e.Tx > *r.request.AfterTx)
+			if behind && (r.request.Chaincode == "" || r.request.Chaincode == e.Chaincode) {
+				r.position = e.Block
+				r.fake.mu.Unlock()
+				return &e, nil
+			}
+		}
+		r.position = max(r.position, r.fake.height)
+		if r.fake.more == nil {
+			r.fake.more = make(chan struct{})
+		}
+		more := r.fake.more
+		r.fake.mu.Unlock()
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("next event: %w", ctx.Err())
+		}
+	}
+}
+
+func (r *reader) Position() uint64 { return r.position }
+
+func (r *reader) Close() error {
+	r.fake.mu.Lock()
+	defer r.fake.mu.Unlock()
+	if !r.closed {
+		r.closed = true
+		r.fake.open--
+	}
+	return nil
+}
+
+func (f *Fake) Deploy(ctx context.Context, channel string, spec api.DeploySpec, pkg io.Reader) (*api.Chaincode, error) {
+	if _, err := f.Channel(ctx, channel); err != nil {
+		return nil, err
+	}
+	content, err := io.ReadAll(pkg)
+	if err != nil {
+		return nil, fmt.Errorf("read package: %w", err)
+	}
+	if f.DeployError != nil {
+		return nil, f.DeployError
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.chaincodes == nil {
+		f.chaincodes, f.packages = make(map[string][]api.Chaincode), make(map[string][]byte)
+	}
+	c := api.Chaincode{Name: spec.Name, Version: spec.Version, Sequence: max(spec.Sequence, 1), Policy: spec.Policy, Language: "golang"}
+	if c.Name == "" {
+		c.Name = "labelled"
+	}
+	f.chaincodes[channel] = append(f.chaincodes[channel], c)
+	f.packages[channel+" "+c.Name] = content
+	return &c, nil
+}
+
+// Package returns what was deployed.
+func (f *Fake) Package(channel, name string) []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.packages[channel+" "+name]
+}
+
+func (f *Fake) Chaincodes(ctx context.Context, channel string) ([]api.Chaincode, error) {
+	if _, err := f.Channel(ctx, channel); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.chaincodes[channel]), nil
+}
+
+func (f *Fake) Chaincode(ctx context.Context, channel, name string) (*api.Chaincode, error) {
+	all, err := f.Chaincodes(ctx, channel)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range all {
+		if c.Name == name {
+			return &c, nil
+		}
+	}
+	return nil, NotFound("the chaincode " + name)
+}
+
+func (f *Fake) Remove(ctx context.Context, channel, name string) error {
+	if _, err := f.Chaincode(ctx, channel, name); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.chaincodes[channel] = slices.DeleteFunc(f.chaincodes[channel], func(c api.Chaincode) bool { return c.Name == name })
+	return nil
+}

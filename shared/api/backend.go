@@ -1,0 +1,86 @@
+package api
+
+import (
+	"context"
+	"io"
+
+	"github.com/hyperledger/fabric-protos-go-apiv2/common"
+
+	"peerless/shared/gateway"
+	"peerless/shared/ledger"
+)
+
+// The API calls what follows. Every method returns a *gateway.Error, or a *Problem, for a failure that a caller can be
+// told about, wrapped or not; ledger.ErrNotFound is understood too. Any other error is logged and answered as INTERNAL.
+
+// Gateway runs transactions, and knows the channels and what happened in them.
+type Gateway interface {
+	SubmitTransaction(context.Context, gateway.Request) (*gateway.Outcome, error)
+	EvaluateTransaction(context.Context, gateway.Request) (*gateway.Answer, error)
+	CreateChannel(ctx context.Context, name string, organizations []string) error
+	// Channels returns the names, sorted.
+	Channels(context.Context) ([]string, error)
+	Channel(ctx context.Context, name string) (Channel, error)
+	// History returns a key's changes, newest first.
+	History(ctx context.Context, channel, chaincode, key string) ([]ledger.Change, error)
+	Events(context.Context, gateway.EventsRequest) (Events, error)
+}
+
+// Channel reads one channel's chain.
+type Channel interface {
+	// Height is the number of blocks.
+	Height(context.Context) (uint64, error)
+	// RawBlock returns a block as Fabric's common.Block, marshalled; ledger.ErrNotFound at the height and above.
+	RawBlock(ctx context.Context, number uint64) ([]byte, error)
+	// Locate says where a transaction stands; ledger.ErrNotFound if it is not in the chain.
+	Locate(ctx context.Context, txID string) (ledger.TxEntry, error)
+	// Organizations returns the MSP ids of the channel's application organisations.
+	Organizations() []string
+}
+
+// Events are a channel's chaincode events in the order of the chain.
+type Events interface {
+	// Next waits for the next event. It returns ctx's error, wrapped or not, when ctx ends first; no event is lost by
+	// that, and Next may be called again.
+	Next(ctx context.Context) (*gateway.Event, error)
+	// Position is a block such that all events of the blocks before it have been returned. It moves on also where there
+	// are no events, so that a reader who resumes need not look at these blocks again.
+	Position() uint64
+	Close() error
+}
+
+// Deployer keeps the packages that run, and what the channels define.
+type Deployer interface {
+	// Deploy reads a package (a Fabric .tar.gz, or a function zip), installs it, defines it on the channel, and returns
+	// when the chaincode answers. The error for a package that cannot run is InvalidRequest and says why.
+	Deploy(ctx context.Context, channel string, spec DeploySpec, pkg io.Reader) (*Chaincode, error)
+	// Chaincodes returns what the channel defines, sorted by name.
+	Chaincodes(ctx context.Context, channel string) ([]Chaincode, error)
+	Chaincode(ctx context.Context, channel, name string) (*Chaincode, error)
+	// Remove stops the chaincode and takes it off the channel. Its state and history stay.
+	Remove(ctx context.Context, channel, name string) error
+}
+
+// A DeploySpec says how a package is to be defined on a channel.
+type DeploySpec struct {
+	Name     string // empty: the package's label without its version
+	Version  string // empty: the package decides
+	Policy   string // in Fabric's notation; empty: the channel's majority
+	Sequence int64  // 0: the next one
+}
+
+// A Chaincode is one that a channel defines.
+type Chaincode struct {
+	Name      string `json:"name"`
+	Version   string `json:"version"`
+	Sequence  int64  `json:"sequence"`
+	Policy    string `json:"policy,omitempty"`    // empty: the channel's majority
+	PackageID string `json:"packageId,omitempty"` // label:hash of the package installed; empty if it runs elsewhere
+	Language  string `json:"language,omitempty"`  // golang, node, java, ccaas
+}
+
+// A decodedBlock is a block with the bytes that it came in.
+type decodedBlock struct {
+	raw   []byte
+	block *common.Block
+}

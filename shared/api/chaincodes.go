@@ -1,0 +1,189 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+)
+
+type chaincodeList struct {
+	Chaincodes []Chaincode `json:"chaincodes"`
+}
+
+func (h *Handler) listChaincodes(ctx context.Context, p *Principal, channel string) (*chaincodeList, error) {
+	all, err := h.Deployer.Chaincodes(ctx, channel)
+	if err != nil {
+		return nil, err
+	}
+	list := &chaincodeList{Chaincodes: []Chaincode{}}
+	for _, chaincode := range all {
+		if p.seesChaincode(chaincode.Name) {
+			list.Chaincodes = append(list.Chaincodes, chaincode)
+		}
+	}
+	return list, nil
+}
+
+func (h *Handler) showChaincode(ctx context.Context, _ *Principal, in target) (*Chaincode, error) {
+	return h.Deployer.Chaincode(ctx, in.channel, in.chaincode)
+}
+
+func (h *Handler) removeChaincode(ctx context.Context, _ *Principal, in target) (none, error) {
+	return none{}, h.Deployer.Remove(ctx, in.channel, in.chaincode)
+}
+
+// upload is a package on its way in.
+type upload struct {
+	channel string
+	spec    DeploySpec
+	pkg     io.Reader
+}
+
+// maxField is the size of a form's field other than the package.
+const maxField = 64 << 10
+
+// decodeUpload takes a package as the body, with name, version, policy and sequence in the query; or a form
+// (multipart/form-data) with these fields, in any order, before the file "package". What the package is, its first bytes
+// say, not its content type.
+func decodeUpload(q *request) (*upload, error) {
+	control := http.NewResponseController(q.w)
+	deadline := time.Now().Add(packageTimeout)
+	if err := errors.Join(control.SetReadDeadline(deadline), control.SetWriteDeadline(deadline)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return nil, fmt.Errorf("give the upload time: %w", err)
+	}
+	if q.ContentLength > MaxPackage+maxField {
+		return nil, &http.MaxBytesError{Limit: MaxPackage}
+	}
+	in := &upload{channel: q.channel}
+	query, err := parseQuery(q.Request, "name", "version", "policy", "sequence")
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range query {
+		if err := in.set(name, values[0]); err != nil {
+			return nil, err
+		}
+	}
+	body := io.Reader(http.MaxBytesReader(q.w, q.Body, MaxPackage))
+	kind, _, _ := mime.ParseMediaType(q.Header.Get("Content-Type"))
+	switch kind {
+	case "", "application/gzip", "application/x-gzip", "application/zip", "application/octet-stream", "application/x-tar", "application/x-www-form-urlencoded":
+	case "multipart/form-data":
+		if body, err = in.readForm(q); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, &Problem{Code: CodeUnsupportedMedia, Field: "Content-Type",
+			Detail: "send the package as application/gzip, application/zip or application/octet-stream, or in a form"}
+	}
+	if in.spec.Name != "" {
+		if err := checkChaincode("name", in.spec.Name); err != nil {
+			return nil, err
+		}
+	}
+	if v := in.spec.Version; v != "" && !versionRule.MatchString(v) {
+		return nil, invalid("version", "a version must match "+versionRule.String())
+	}
+	buffered := bufio.NewReader(body)
+	magic, err := buffered.Peek(4)
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return nil, err
+	}
+	if !bytes.HasPrefix(magic, []byte{0x1f, 0x8b}) && !bytes.HasPrefix(magic, []byte("PK\x03\x04")) {
+		return nil, invalid("", "the body is neither a Fabric chaincode package (.tar.gz) nor a zip")
+	}
+	in.pkg = buffered
+	return in, nil
+}
+
+func (in *upload) set(name, value string) error {
+	switch name {
+	case "name":
+		in.spec.Name = value
+	case "version":
+		in.spec.Version = value
+	case "policy":
+		in.spec.Policy = value
+	case "sequence":
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || n < 1 {
+			return invalid(name, "the sequence must be a number from 1 on")
+		}
+		in.spec.Sequence = n
+	default:
+		return unknown(name, "name, version, policy, sequence, and then the file package")
+	}
+	return nil
+}
+
+// readForm reads a form up to its package, which it returns.
+func (in *upload) readForm(q *request) (io.Reader, error) {
+	q.Body = http.MaxBytesReader(q.w, q.Body, MaxPackage+maxField)
+	form, err := q.MultipartReader()
+	if err != nil {
+		return nil, invalid("Content-Type", "the form is not valid: "+err.Error())
+	}
+	for {
+		part, err := form.NextPart()
+		if err == io.EOF {
+			return nil, invalid("package", `the form has no file "package"`)
+		}
+		if err != nil {
+			return nil, invalid("", "the form is not valid: "+err.Error())
+		}
+		if part.FormName() == "package" {
+			return http.MaxBytesReader(q.w, part, MaxPackage), nil
+		}
+		value, err := io.ReadAll(io.LimitReader(part, maxField+1))
+		if err != nil || len(value) > maxField {
+			return nil, invalid(part.FormName(), fmt.Sprintf("a field of the form has at most %d bytes", maxField))
+		}
+		if err := in.set(part.FormName(), string(value)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (h *Handler) deploy(ctx context.Context, p *Principal, in *upload) (created, error) {
+	if in.spec.Name != "" && !p.seesChaincode(in.spec.Name) {
+		return created{}, forbidden("this key is not for the chaincode \"" + in.spec.Name + "\"")
+	}
+	if in.spec.Name == "" && len(p.Chaincodes) > 0 {
+		return created{}, invalid("name", "this key is for certain chaincodes: give the name")
+	}
+	chaincode, err := h.Deployer.Deploy(ctx, in.channel, in.spec, in.pkg)
+	if err != nil {
+		return created{}, err
+	}
+	return created{"/v1/channels/" + url.PathEscape(in.channel) + "/chaincodes/" + url.PathEscape(chaincode.Name), chaincode}, nil
+}
+
+// parseQuery reads the query. A parameter that is not known, or comes twice, is an error.
+func parseQuery(r *http.Request, known ...string) (url.Values, error) {
+	if r.URL.RawQuery == "" {
+		return nil, nil
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, invalid("", "the query is not valid: "+err.Error())
+	}
+	for name, values := range query {
+		if !slices.Contains(known, name) {
+			return nil, invalid(name, fmt.Sprintf("unknown parameter %q: there are %q", name, known))
+		}
+		if len(values) > 1 {
+			return nil, invalid(name, fmt.Sprintf("the parameter %q is given twice", name))
+		}
+	}
+	return query, nil
+}

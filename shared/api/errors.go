@@ -1,0 +1,110 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+
+	"peerless/shared/gateway"
+	"peerless/shared/ledger"
+)
+
+// kinds maps what the gateway reports to codes. A kind that is not listed is INTERNAL.
+var kinds = map[gateway.Kind]Code{
+	gateway.InvalidRequest:           CodeInvalidRequest,
+	gateway.NotFound:                 CodeNotFound,
+	gateway.AlreadyExists:            CodeAlreadyExists,
+	gateway.Unauthenticated:          CodeUnauthenticated,
+	gateway.Forbidden:                CodeForbidden,
+	gateway.ChaincodeError:           CodeChaincodeError,
+	gateway.MVCCReadConflict:         CodeMVCCReadConflict,
+	gateway.PhantomReadConflict:      CodePhantomReadConflict,
+	gateway.EndorsementPolicyFailure: CodeEndorsementPolicy,
+	gateway.TransactionInvalid:       CodeTransactionInvalid,
+	gateway.TooLarge:                 CodeTooLarge,
+	gateway.ChaincodeCrashed:         CodeChaincodeCrashed,
+	gateway.ChaincodeTimeout:         CodeChaincodeTimeout,
+	gateway.ChaincodeUnavailable:     CodeChaincodeCrashed,
+	gateway.OutcomeUnknown:           CodeOutcomeUnknown,
+	gateway.IdempotencyKeyReused:     CodeIdempotencyReused,
+	gateway.Unavailable:              CodeUnavailable,
+}
+
+// verdicts maps the validation codes that have a code of their own.
+var verdicts = map[peer.TxValidationCode]Code{
+	peer.TxValidationCode_MVCC_READ_CONFLICT:         CodeMVCCReadConflict,
+	peer.TxValidationCode_PHANTOM_READ_CONFLICT:      CodePhantomReadConflict,
+	peer.TxValidationCode_ENDORSEMENT_POLICY_FAILURE: CodeEndorsementPolicy,
+}
+
+// errClosing ends streams when the server shuts down.
+var errClosing = errors.New("the server is shutting down")
+
+// problemOf is the error map: every error that leaves the API passes here.
+func problemOf(err error) *Problem {
+	var problem *Problem
+	var failure *gateway.Error
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &problem):
+		return problem
+	case errors.As(err, &failure):
+		return problemOfGateway(failure)
+	case errors.As(err, &tooLarge):
+		return &Problem{Code: CodeTooLarge, Limit: tooLarge.Limit,
+			Detail: fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit)}
+	case errors.Is(err, ledger.ErrNotFound):
+		return &Problem{Code: CodeNotFound, Detail: err.Error()}
+	case errors.Is(err, ledger.ErrDamaged):
+		return &Problem{Code: CodeInternal, Detail: "stored data is damaged, and is not served: run peerless verify"}
+	case errors.Is(err, errClosing), errors.Is(err, context.Canceled):
+		return &Problem{Code: CodeUnavailable, Detail: "the request was cut short: try again"}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return &Problem{Code: CodeUnavailable, Detail: "the request took too long: try again"}
+	}
+	return &Problem{Code: CodeInternal, Detail: "something went wrong in the server: its log has the request's id"}
+}
+
+func problemOfGateway(e *gateway.Error) *Problem {
+	code, ok := kinds[e.Kind]
+	if !ok {
+		code = CodeInternal
+	}
+	p := &Problem{Code: code, Detail: e.Error(), TransactionID: e.TransactionID, Limit: int64(e.Limit)}
+	if e.Kind == gateway.ChaincodeError {
+		p.ChaincodeStatus = e.ChaincodeStatus
+		p.Detail = chaincodeMessage(e)
+	}
+	if e.TxCode != peer.TxValidationCode_VALID {
+		p.ValidationCode = e.TxCode.String()
+	}
+	return p
+}
+
+// chaincodeMessage is what the contract said, without the words that Fabric's endorser puts before it.
+func chaincodeMessage(e *gateway.Error) string {
+	message := e.Message
+	if len(e.Details) > 0 {
+		message = e.Details[0].Message
+	}
+	mark := fmt.Sprintf("chaincode response %d, ", e.ChaincodeStatus)
+	if _, after, ok := strings.Cut(message, mark); ok {
+		return after
+	}
+	return message
+}
+
+// problemOfVerdict is the problem of a transaction that was recorded as invalid.
+func problemOfVerdict(txID string, code peer.TxValidationCode) *Problem {
+	p := &Problem{Code: CodeTransactionInvalid, TransactionID: txID, ValidationCode: code.String(),
+		Detail: "the transaction was recorded as invalid: " + code.String()}
+	if own, ok := verdicts[code]; ok {
+		p.Code = own
+	}
+	return p
+}

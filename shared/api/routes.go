@@ -1,0 +1,41 @@
+package api
+
+import "net/http"
+
+// A route is one method of one path. Paths are patterns of http.ServeMux.
+type route struct {
+	method, path string
+	serve        http.HandlerFunc
+}
+
+// routes are all there are. openapi.json describes each; a test compares.
+func (h *Handler) routes() []route {
+	const (
+		channel    = "/v1/channels/{ch}"
+		chaincodes = channel + "/chaincodes"
+		chaincode  = chaincodes + "/{cc}"
+	)
+	return []route{
+		{"GET", "/healthz", handle(h, scopePublic, decodeNone, h.health)},
+		{"GET", "/docs", handle(h, scopePublic, decodeNone, h.docs)},
+		{"GET", "/v1/openapi.json", handle(h, scopePublic, decodeNone, h.openAPI)},
+
+		{"GET", "/v1/channels", handle(h, ScopeEvaluate, decodeNone, h.listChannels)},
+		{"POST", "/v1/channels", handle(h, ScopeAdmin, decodeNewChannel, h.createChannel)},
+		{"GET", channel, handle(h, ScopeEvaluate, decodeChannel, h.showChannel)},
+
+		{"GET", chaincodes, handle(h, ScopeEvaluate, decodeChannel, h.listChaincodes)},
+		{"POST", chaincodes, handle(h, ScopeAdmin, decodeUpload, h.deploy)},
+		{"GET", chaincode, handle(h, ScopeEvaluate, decodeBoth, h.showChaincode)},
+		{"DELETE", chaincode, handle(h, ScopeAdmin, decodeBoth, h.removeChaincode)},
+		{"POST", chaincode + "/submit", handle(h, ScopeSubmit, decodeInvocation, h.submit)},
+		{"POST", chaincode + "/evaluate", handle(h, ScopeEvaluate, decodeInvocation, h.evaluate)},
+		{"GET", chaincode + "/history/{key}", handle(h, ScopeEvaluate, decodeKey, h.showHistory)},
+		{"GET", chaincode + "/history/{$}", handle(h, ScopeEvaluate, decodeKey, h.showHistory)},
+
+		{"GET", channel + "/transactions/{id}", handle(h, ScopeEvaluate, decodeTransactionRef, h.showTransaction)},
+		{"GET", channel + "/blocks", handle(h, ScopeEvaluate, decodeBlockRange, h.listBlocks)},
+		{"GET", channel + "/blocks/{n}", handle(h, ScopeEvaluate, decodeBlockRef, h.showBlock)},
+		{"GET", channel + "/events", handle(h, ScopeEvaluate, decodeEvents, h.events)},
+	}
+}
