@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	mspproto "github.com/hyperledger/fabric-protos-go-apiv2/msp"
 
 	"peerless/shared/msp"
@@ -78,8 +79,19 @@ func TestAddWithoutEndorser(t *testing.T) {
 	if org.Endorser() != nil {
 		t.Error("an organisation that kept its keys has an endorser")
 	}
+	for _, mspID := range []string{"Org1MSP", "Org2MSP", OrdererMSP} {
+		if _, err := r.Endorser(mspID); !errors.Is(err, ErrNotFound) {
+			t.Errorf("endorser of %s: got %v, want ErrNotFound", mspID, err)
+		}
+	}
+	if diff := cmp.Diff([]string{"Org1MSP"}, r.Organizations()); diff != "" {
+		t.Errorf("asking for an endorser made an organisation (-want +got):\n%s", diff)
+	}
 	if org, err = r.Add("Org1MSP", Member{Config: ca.Config(), Authority: authority}); err != nil {
 		t.Fatal(err)
+	}
+	if endorser, err := r.Endorser("Org1MSP"); err != nil || !endorser.Same(org.Endorser().Identity) {
+		t.Errorf("endorser: got %v, %v", endorser, err)
 	}
 	if !has(t, org, org.Endorser(), mspproto.MSPRole_PEER) {
 		t.Error("the endorser is not a peer")

@@ -33,6 +33,8 @@ var (
 	ErrExists = errors.New("the organisation exists with another configuration")
 	// ErrDamaged: what was kept cannot be read as what was written. It needs an operator: making it anew would change ids.
 	ErrDamaged = errors.New("stored identity is damaged")
+	// ErrNotFound: there is no such organisation, or the platform does not hold the key that is asked for.
+	ErrNotFound = errors.New("no such organisation or key")
 	// ErrFull: a registry in memory keeps no more users.
 	ErrFull = errors.New("too many identities for a registry in memory")
 )
@@ -96,6 +98,25 @@ func (r *Registry) Organization(mspID string) (*Organization, error) {
 		return nil, fmt.Errorf("organisation %s: %w", mspID, err)
 	}
 	return organization, nil
+}
+
+// Endorser returns the identity that endorses for an organisation that has been made or added. Unlike Organization it makes
+// none: the errors are ErrNotFound, also if the organisation endorses by itself, and ErrDamaged.
+func (r *Registry) Endorser(mspID string) (*msp.Signer, error) {
+	r.mu.Lock()
+	known := r.known[mspID]
+	r.mu.Unlock()
+	if !known {
+		return nil, fmt.Errorf("endorser of %q: %w", mspID, ErrNotFound)
+	}
+	organization, err := r.Organization(mspID)
+	if err != nil {
+		return nil, err
+	}
+	if organization.endorser == nil {
+		return nil, fmt.Errorf("endorser of %q: %w", mspID, ErrNotFound)
+	}
+	return organization.endorser, nil
 }
 
 // Orderer returns the platform's ordering organisation. It has an orderer and no endorser.
