@@ -145,7 +145,7 @@ func (r *replayer) signed(block *common.Block) error {
 			signers = append(signers, id)
 		}
 	}
-	if !r.config.Satisfied(channelconfig.BlockValidation, signers) {
+	if !r.config.Satisfied(channelconfig.PathBlockValidation, signers) {
 		return broken("it is not signed as the channel's policy for blocks demands")
 	}
 	return nil

@@ -227,30 +227,40 @@ func (c *Channel) layOver(ctx context.Context, view View) (*overlay, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := c.replay(ctx, view, block)
+	j, err := replay(ctx, view, block)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("channel %s: %w", c.name, err)
 	}
 	return &overlay{View: view, updates: j.updates, txs: j.entries, hash: wire.HeaderHash(block.Header)}, nil
 }
 
-// replay derives what a block does from its recorded verdicts.
-func (c *Channel) replay(ctx context.Context, view View, block *common.Block) (*judge, error) {
+// BatchOf derives what a block does to the state from the verdicts recorded in it, judging nothing again. The view is of the
+// state before the block. ErrDamaged: the block has no verdict for each transaction, or calls valid what cannot be.
+func BatchOf(ctx context.Context, view View, block *common.Block) (*Batch, error) {
+	j, err := replay(ctx, view, block)
+	if err != nil {
+		return nil, err
+	}
+	return j.batch(wire.HeaderHash(block.Header)), nil
+}
+
+func replay(ctx context.Context, view View, block *common.Block) (*judge, error) {
+	number := block.GetHeader().GetNumber()
 	codes, err := wire.ValidationCodes(block)
 	if err != nil || len(codes) != len(block.Data.Data) {
-		return nil, fmt.Errorf("block %d of channel %s: it has no verdict for each transaction: %w", block.Header.Number, c.name, ErrDamaged)
+		return nil, fmt.Errorf("block %d has no verdict for each transaction: %w", number, ErrDamaged)
 	}
-	j := newJudge(c.name, c.config.Load(), view, block.Header.Number, map[string]*Definition{})
+	j := newJudge("", nil, view, number, nil)
 	for i, raw := range block.Data.Data {
 		tx, _ := wire.ParseEnvelope(raw)
 		if tx == nil {
 			tx = &wire.Transaction{}
 		}
 		if codes[i] == peer.TxValidationCode_VALID && tx.RWSet == nil && tx.Type != common.HeaderType_CONFIG {
-			return nil, fmt.Errorf("block %d of channel %s: transaction %d is recorded as valid and has no read-write set: %w", block.Header.Number, c.name, i, ErrDamaged)
+			return nil, fmt.Errorf("block %d: transaction %d is recorded as valid and has no read-write set: %w", number, i, ErrDamaged)
 		}
 		if err := j.accept(ctx, &checked{raw: raw, tx: tx, code: codes[i]}, codes[i]); err != nil {
-			return nil, fmt.Errorf("block %d of channel %s: transaction %d: %w", block.Header.Number, c.name, i, err)
+			return nil, fmt.Errorf("block %d: transaction %d: %w", number, i, err)
 		}
 	}
 	return j, nil

@@ -192,7 +192,7 @@ func (j *judge) definition(ctx context.Context, name string) (*Definition, error
 func (j *judge) namespacePolicy(ctx context.Context, c *checked, namespace string) (peer.TxValidationCode, error) {
 	p := policies{judge: j, checked: c, namespace: namespace, satisfied: make(map[string]bool)}
 	if namespace == LifecycleNamespace {
-		p.chaincode = func() bool { return j.config.Satisfied(channelconfig.LifecycleEndorsement, c.endorsers) }
+		p.chaincode = func() bool { return j.config.Satisfied(channelconfig.PathLifecycleEndorsement, c.endorsers) }
 	} else {
 		d, err := j.definition(ctx, namespace)
 		if err != nil {
