@@ -197,20 +197,36 @@ func Role(mspID string, role msp.MSPRole_MSPRoleType) (*msp.MSPPrincipal, error)
 	return &msp.MSPPrincipal{PrincipalClassification: msp.MSPPrincipal_ROLE, Principal: raw}, nil
 }
 
-// RolesOutOf returns the policy that n of the MSPs sign with the role, each counting once.
+// RolesOutOf returns the policy that the role signs in n of the MSPs.
 func RolesOutOf(n int32, role msp.MSPRole_MSPRoleType, mspIDs ...string) (*common.SignaturePolicyEnvelope, error) {
-	envelope := &common.SignaturePolicyEnvelope{}
-	rules := make([]*common.SignaturePolicy, len(mspIDs))
+	principals := make([]*msp.MSPPrincipal, len(mspIDs))
 	for i, id := range mspIDs {
-		principal, err := Role(id, role)
-		if err != nil {
+		var err error
+		if principals[i], err = Role(id, role); err != nil {
 			return nil, err
 		}
-		envelope.Identities = append(envelope.Identities, principal)
+	}
+	return principalsOutOf(n, principals), nil
+}
+
+// AnyRole returns the policy that one of the roles signs in the MSP.
+func AnyRole(mspID string, roles ...msp.MSPRole_MSPRoleType) (*common.SignaturePolicyEnvelope, error) {
+	principals := make([]*msp.MSPPrincipal, len(roles))
+	for i, role := range roles {
+		var err error
+		if principals[i], err = Role(mspID, role); err != nil {
+			return nil, err
+		}
+	}
+	return principalsOutOf(1, principals), nil
+}
+
+func principalsOutOf(n int32, principals []*msp.MSPPrincipal) *common.SignaturePolicyEnvelope {
+	rules := make([]*common.SignaturePolicy, len(principals))
+	for i := range principals {
 		rules[i] = signedBy(int32(i))
 	}
-	envelope.Rule = outOf(n, rules)
-	return envelope, nil
+	return &common.SignaturePolicyEnvelope{Rule: outOf(n, rules), Identities: principals}
 }
 
 func signedBy(i int32) *common.SignaturePolicy {

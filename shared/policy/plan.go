@@ -18,9 +18,14 @@ const maxEnumerated = 12
 // member.
 func Plans(envelope *common.SignaturePolicyEnvelope, orgs []string) [][]string {
 	return Minimal(Organizations(envelope, orgs), func(chosen []string) bool {
-		return evaluate(envelope, len(chosen), func(i int, principal *mspproto.MSPPrincipal) bool {
-			return isPeer(chosen[i], principal)
-		})
+		return SatisfiedByPeers(envelope, chosen)
+	})
+}
+
+// SatisfiedByPeers reports whether one peer of each of the organisations would satisfy the policy.
+func SatisfiedByPeers(envelope *common.SignaturePolicyEnvelope, orgs []string) bool {
+	return evaluate(envelope, len(orgs), func(i int, principal *mspproto.MSPPrincipal) bool {
+		return isPeer(orgs[i], principal)
 	})
 }
 
