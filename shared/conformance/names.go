@@ -62,9 +62,10 @@ func (n *names) text(s string) string {
 	return versions.ReplaceAllString(s, "<version>")
 }
 
-// message does the same for the text of an error, and takes out addresses, package ids and hashes.
+// message is for the text of an error: there every time is just that, and addresses, package ids and hashes are taken out.
 func (n *names) message(s string) string {
-	s = packages.ReplaceAllString(n.text(s), "<package>")
+	s = n.text(times.ReplaceAllString(s, "<time>"))
+	s = packages.ReplaceAllString(s, "<package>")
 	s = longHex.ReplaceAllString(s, "<hex>")
 	return addresses.ReplaceAllString(s, "<address>")
 }

@@ -1,0 +1,85 @@
+package local_test
+
+import (
+	"context"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	probe "peerless/contracts/probe/chaincode"
+	"peerless/shared/chaincode"
+	"peerless/shared/conformance"
+	"peerless/shared/conformance/local"
+	"peerless/shared/ledger"
+	"peerless/shared/store/mem"
+)
+
+// leftForLater are the scenarios that need what is not built yet.
+var leftForLater = []string{
+	"empty-key", "evaluate-writes", "private-conflict", "private-data", "private-expiry", "private-one-org", "private-purge",
+	"private-range", "transient", // private data
+}
+
+// check runs every scenario on a network with the probe in hosts of a kind, then audits its channels.
+func check(t *testing.T, host func(name string) (chaincode.Host, error)) {
+	t.Helper()
+	files, err := conformance.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	scenarios, err := conformance.Scenarios(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := mem.New(mem.Config{})
+	network, identities, err := local.Start(t.Context(), local.Config{Store: store, Host: host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := network.Close(); err != nil {
+			t.Error(err)
+		}
+		for _, channel := range []string{"alpha", "beta"} {
+			if _, err := (&ledger.Audit{Store: store, Channel: channel, Scratch: mem.New(mem.Config{})}).Run(context.Background()); err != nil {
+				t.Errorf("audit of %s: %v", channel, err)
+			}
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	left := conformance.Check(t, network, identities, scenarios, []conformance.Need{conformance.PrivateData}, conformance.Options{
+		// A host answers once the chaincode is back: nobody has to wait for that.
+		Pause: func(context.Context, time.Duration) error { return nil },
+	})
+	if diff := cmp.Diff(leftForLater, left); diff != "" {
+		t.Errorf("scenarios left for later (-want +got):\n%s", diff)
+	}
+}
+
+func TestInProcess(t *testing.T) {
+	t.Parallel()
+	check(t, func(name string) (chaincode.Host, error) {
+		return chaincode.StartInProcess(name, probe.New(), chaincode.Config{})
+	})
+}
+
+func TestProcess(t *testing.T) {
+	t.Parallel()
+	program := filepath.Join(t.TempDir(), "probe")
+	if out, err := exec.Command("go", "build", "-o", program, "peerless/contracts/probe").CombinedOutput(); err != nil {
+		t.Fatalf("build the probe: %v\n%s", err, out)
+	}
+	for _, mode := range []chaincode.Mode{chaincode.Dial, chaincode.Serve} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			check(t, func(name string) (chaincode.Host, error) {
+				return chaincode.NewProcess(chaincode.ProcessConfig{Name: name, Path: program, Mode: mode})
+			})
+		})
+	}
+}
