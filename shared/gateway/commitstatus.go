@@ -57,9 +57,9 @@ func (s *Service) readable(ctx context.Context, stage, name string, identity, me
 	}
 	reader, err := channel.Config().MSPs.Identify(identity)
 	if err != nil || reader.Verify(message, signature) != nil {
-		reader = nil
+		identity = nil
 	}
-	if err := allowed(channel, channelconfig.Readers, reader); err != nil {
+	if err := allowed(channel, channelconfig.PathReaders, identity); err != nil {
 		return nil, &Error{Kind: Forbidden, Stage: stage, Code: codes.PermissionDenied, Message: err.Error(), Cause: err}
 	}
 	return channel, nil

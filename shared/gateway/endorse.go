@@ -13,6 +13,7 @@ import (
 
 	"peerless/shared/ledger"
 	"peerless/shared/msp"
+	"peerless/shared/organization"
 	"peerless/shared/wire"
 )
 
@@ -113,7 +114,7 @@ func (s *Service) endorsers(channel *ledger.Channel, first string, named []strin
 		switch {
 		case err == nil && member:
 			signers = append(signers, signer)
-		case err == nil || errors.Is(err, ledger.ErrNotFound):
+		case err == nil || errors.Is(err, organization.ErrNotFound):
 			missing = append(missing, id)
 		default:
 			return nil, &Error{Kind: Internal, Stage: "endorse", Code: codes.Internal, Message: err.Error(), Cause: err}
@@ -133,9 +134,11 @@ func (s *Service) plan(ctx context.Context, channel *ledger.Channel, view ledger
 		return endorsers, nil
 	}
 	enough := func(chosen []*msp.Signer) (bool, error) {
-		identities := make([]*msp.Identity, len(chosen))
-		for i, c := range chosen {
-			identities[i] = c.Identity
+		var identities []*msp.Identity
+		for _, c := range chosen {
+			if id, err := channel.Config().MSPs.Identify(c.Serialized); err == nil {
+				identities = append(identities, id)
+			}
 		}
 		return channel.Endorsed(ctx, view, p.Chaincode, sim.rwset, identities)
 	}

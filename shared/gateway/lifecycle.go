@@ -102,7 +102,7 @@ func (s *Service) lifecycle(ctx context.Context, channelName string, creator *ms
 	if err != nil {
 		return err
 	}
-	if err := allowed(channel, channelconfig.Writers, creator.Identity); err != nil {
+	if err := allowed(channel, channelconfig.PathWriters, creator.Serialized); err != nil {
 		return &Error{Kind: Forbidden, Code: codes.PermissionDenied, Message: err.Error(), Cause: err}
 	}
 	endorsers, err := s.endorsers(channel, creator.MSPID, nil)
@@ -223,7 +223,7 @@ func definition(d *ledger.Definition) Definition {
 	case *peer.ApplicationPolicy_SignaturePolicy:
 		shown.Policy = policy.Format(p.SignaturePolicy)
 	case *peer.ApplicationPolicy_ChannelConfigPolicyReference:
-		if p.ChannelConfigPolicyReference != channelconfig.Endorsement {
+		if p.ChannelConfigPolicyReference != channelconfig.PathEndorsement {
 			shown.Policy = p.ChannelConfigPolicyReference
 		}
 	}
@@ -234,7 +234,7 @@ func definition(d *ledger.Definition) Definition {
 func applicationPolicy(text string) (*peer.ApplicationPolicy, error) {
 	switch {
 	case text == "":
-		text = channelconfig.Endorsement
+		text = channelconfig.PathEndorsement
 		fallthrough
 	case strings.HasPrefix(text, "/"):
 		return &peer.ApplicationPolicy{Type: &peer.ApplicationPolicy_ChannelConfigPolicyReference{ChannelConfigPolicyReference: text}}, nil

@@ -63,23 +63,20 @@ func (s *Service) inTime(p *wire.Proposal) *endorserError {
 		return nil
 	}
 	e := failed(InvalidRequest, "request unauthorized due to incorrect timestamp %s, peer time %s, peer.authentication.timewindow %s",
-		p.Timestamp.Format(time.RFC3339Nano), now.UTC().Format(time.RFC3339Nano), TimeWindow)
+		p.Timestamp.Format(time.RFC3339), now.Format(time.RFC3339), TimeWindow)
 	e.code, e.remote = codes.Unavailable, "rpc error: code = Unknown desc = "
 	return e
 }
 
 // mayWrite checks a proposal's creator against a channel's writers.
 func (s *Service) mayWrite(channel *ledger.Channel, p *wire.Proposal) error {
-	creator, err := channel.Config().MSPs.Identify(p.Creator)
-	if err != nil {
-		return denied(channel.Name(), channelconfig.Writers)
-	}
-	return allowed(channel, channelconfig.Writers, creator)
+	return allowed(channel, channelconfig.PathWriters, p.Creator)
 }
 
-// allowed checks an identity against one of a channel's policies; nil is nobody.
-func allowed(channel *ledger.Channel, policy string, id *msp.Identity) error {
-	if id == nil || !channel.Config().Satisfied(policy, []*msp.Identity{id}) {
+// allowed checks an identity, serialized, against one of a channel's policies; nil is nobody.
+func allowed(channel *ledger.Channel, policy string, serialized []byte) error {
+	id, err := channel.Config().MSPs.Identify(serialized)
+	if err != nil || !channel.Config().Satisfied(policy, []*msp.Identity{id}) {
 		return denied(channel.Name(), policy)
 	}
 	return nil

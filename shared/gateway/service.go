@@ -37,7 +37,7 @@ type Chaincodes interface {
 
 // Organizations holds the keys of the organisations that this platform signs for.
 type Organizations interface {
-	// Endorser returns the identity that endorses for an organisation, or an error wrapping ledger.ErrNotFound if the
+	// Endorser returns the identity that endorses for an organisation, or an error wrapping organization.ErrNotFound if the
 	// platform has no key of it.
 	Endorser(mspID string) (*msp.Signer, error)
 }

@@ -89,8 +89,11 @@ func (e *Endpoint) submission(ctx context.Context, request *gateway.SubmitReques
 	if err != nil || creator.Verify(tx.Payload, tx.Signature) != nil {
 		creator = nil
 	}
-	if creator == nil || !channel.Config().Satisfied(channelconfig.ChannelWriters, []*msp.Identity{creator}) {
-		return nil, nil, orderer(Forbidden, common.Status_FORBIDDEN, unsatisfied(channelconfig.Writers).Error()+": permission denied")
+	if creator == nil || !channel.Config().Satisfied(pathChannelWriters, []*msp.Identity{creator}) {
+		return nil, nil, orderer(Forbidden, common.Status_FORBIDDEN, unsatisfied(channelconfig.PathWriters).Error()+": permission denied")
 	}
 	return channel, &ledger.Submission{Envelope: raw}, nil
 }
+
+// pathChannelWriters is the policy by which an orderer takes a transaction.
+const pathChannelWriters = "/Channel/Writers"

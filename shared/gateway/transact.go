@@ -95,7 +95,7 @@ func (s *Service) prepare(ctx context.Context, stage string, r Request, nonce []
 	if err != nil {
 		return nil, err
 	}
-	if err := allowed(channel, channelconfig.Writers, r.User.Identity); err != nil {
+	if err := allowed(channel, channelconfig.PathWriters, r.User.Serialized); err != nil {
 		return nil, &Error{Kind: Forbidden, Stage: stage, Code: codes.PermissionDenied, Message: err.Error(), Cause: err}
 	}
 	endorsers, err := s.endorsers(channel, r.User.MSPID, r.Organizations)
