@@ -6,10 +6,12 @@ import (
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
-// A Transaction is an envelope taken apart. Byte slices are copies of the envelope's, shared among the fields.
+// A Transaction is an envelope taken apart. Its byte slices lie in the envelope, but for those within messages: neither
+// is to be modified.
 type Transaction struct {
 	TxID, Channel   string
 	Type            common.HeaderType
@@ -44,22 +46,34 @@ type Transaction struct {
 // A CONFIG transaction has the fields up to Data. It may lack creator and nonce, as in a genesis block, which Fabric
 // takes without validation.
 func ParseEnvelope(raw []byte) (*Transaction, peer.TxValidationCode) {
-	envelope := &common.Envelope{}
-	if err := proto.Unmarshal(raw, envelope); err != nil {
+	payload, signature, ok := pair(raw)
+	if !ok {
 		return nil, peer.TxValidationCode_INVALID_OTHER_REASON
 	}
-	payload := &common.Payload{}
-	if err := proto.Unmarshal(envelope.GetPayload(), payload); err != nil {
+	t := &Transaction{Payload: payload, Signature: signature}
+	var header headers
+	var inner []byte
+	if !scan(payload, func(field protowire.Number, value []byte) bool {
+		switch field {
+		case 1:
+			inner = merge(inner, value)
+		case 2:
+			t.Data = value
+		}
+		return true
+	}) {
 		return nil, peer.TxValidationCode_BAD_PAYLOAD
 	}
-	t := &Transaction{Payload: envelope.GetPayload(), Signature: envelope.GetSignature(), Data: payload.GetData()}
-	extension, ok := t.parseHeader(payload.GetHeader())
+	if header.channel, header.signature, ok = pair(inner); !ok {
+		return nil, peer.TxValidationCode_BAD_PAYLOAD
+	}
+	extension, ok := t.parseHeader(header)
 	if !ok {
 		return nil, peer.TxValidationCode_BAD_COMMON_HEADER
 	}
 	switch t.Type {
 	case common.HeaderType_ENDORSER_TRANSACTION:
-		return t, t.parseEndorserTransaction(payload.GetHeader(), extension)
+		return t, t.parseEndorserTransaction(header, extension)
 	case common.HeaderType_CONFIG:
 		if len(t.Data) == 0 {
 			return t, peer.TxValidationCode_INVALID_CONFIG_TRANSACTION
@@ -70,30 +84,34 @@ func ParseEnvelope(raw []byte) (*Transaction, peer.TxValidationCode) {
 	}
 }
 
+// headers are a common.Header's two parts, as hashed.
+type headers struct{ channel, signature []byte }
+
 // parseHeader reads both headers and returns the channel header's extension.
-func (t *Transaction) parseHeader(header *common.Header) (extension []byte, ok bool) {
-	channel, signature := &common.ChannelHeader{}, &common.SignatureHeader{}
-	if header == nil ||
-		proto.Unmarshal(header.GetChannelHeader(), channel) != nil ||
-		proto.Unmarshal(header.GetSignatureHeader(), signature) != nil {
+func (t *Transaction) parseHeader(header headers) (extension []byte, ok bool) {
+	channel := &common.ChannelHeader{}
+	if proto.Unmarshal(header.channel, channel) != nil {
+		return nil, false
+	}
+	if t.Creator, t.Nonce, ok = pair(header.signature); !ok {
 		return nil, false
 	}
 	t.TxID, t.Channel = channel.GetTxId(), channel.GetChannelId()
 	t.Type, t.Epoch = common.HeaderType(channel.GetType()), channel.GetEpoch()
 	t.Timestamp = timestamp(channel.GetTimestamp())
-	t.Creator, t.Nonce = signature.GetCreator(), signature.GetNonce()
 
 	signed := len(t.Creator) > 0 && len(t.Nonce) > 0
 	switch t.Type {
 	case common.HeaderType_ENDORSER_TRANSACTION, common.HeaderType_CONFIG_UPDATE:
 		ok = signed
 	case common.HeaderType_CONFIG:
-		ok = true
+	default:
+		ok = false
 	}
 	return channel.GetExtension(), ok && t.Epoch == 0
 }
 
-func (t *Transaction) parseEndorserTransaction(header *common.Header, rawExtension []byte) peer.TxValidationCode {
+func (t *Transaction) parseEndorserTransaction(header headers, rawExtension []byte) peer.TxValidationCode {
 	if t.TxID != TxID(t.Nonce, t.Creator) {
 		return peer.TxValidationCode_BAD_PROPOSAL_TXID
 	}
@@ -105,64 +123,116 @@ func (t *Transaction) parseEndorserTransaction(header *common.Header, rawExtensi
 	if err := proto.Unmarshal(rawExtension, extension); err != nil {
 		return peer.TxValidationCode_BAD_HEADER_EXTENSION
 	}
-	action := &peer.ChaincodeAction{}
-	if len(t.ResponsePayload) == 0 || len(response.GetExtension()) == 0 || proto.Unmarshal(response.GetExtension(), action) != nil {
+	event, ok := t.parseResult(response)
+	if !ok {
 		return peer.TxValidationCode_BAD_RESPONSE_PAYLOAD
 	}
-	t.Response, t.ChaincodeID, t.Results = action.GetResponse(), action.GetChaincodeId(), action.GetResults()
 	set, err := ParseRWSet(t.Results)
 	if err != nil {
 		return peer.TxValidationCode_BAD_RWSET
 	}
 	t.RWSet = set
-	return t.checkChaincode(extension.GetChaincodeId(), action.GetEvents())
+	return t.checkChaincode(extension.GetChaincodeId(), event)
 }
 
-// parseAction reads the transaction's single action, and checks that its endorsers answered this very proposal.
-func (t *Transaction) parseAction(header *common.Header) (*peer.ProposalResponsePayload, bool) {
-	tx := &peer.Transaction{}
-	if len(t.Data) == 0 || proto.Unmarshal(t.Data, tx) != nil || len(tx.GetActions()) != 1 {
+// parseAction reads the transaction's single action, and checks that its endorsers answered this very proposal. It
+// returns what they answered: a marshalled peer.ChaincodeAction.
+func (t *Transaction) parseAction(header headers) (result []byte, ok bool) {
+	actions, single := 0, []byte(nil)
+	if !scan(t.Data, func(field protowire.Number, value []byte) bool {
+		if field == 1 {
+			actions, single = actions+1, value
+		}
+		return true
+	}) || actions != 1 {
 		return nil, false
 	}
-	action := tx.GetActions()[0]
 	// The action's header is hashed in place of the payload's. Fabric wants a nonce and a creator in it, no more.
-	signature := t.signatureHeader(header, action.GetHeader())
-	if len(signature.GetCreator()) == 0 || len(signature.GetNonce()) == 0 {
+	actionHeader, payload, ok := pair(single)
+	if !ok {
 		return nil, false
 	}
-	payload, response := &peer.ChaincodeActionPayload{}, &peer.ProposalResponsePayload{}
-	if proto.Unmarshal(action.GetPayload(), payload) != nil ||
-		payload.GetAction() == nil ||
-		len(payload.GetChaincodeProposalPayload()) == 0 ||
-		proto.Unmarshal(payload.GetAction().GetProposalResponsePayload(), response) != nil {
+	if creator, nonce, ok := pair(actionHeader); !ok || len(creator) == 0 || len(nonce) == 0 {
 		return nil, false
 	}
-	t.ResponsePayload = payload.GetAction().GetProposalResponsePayload()
-	t.Endorsements = payload.GetAction().GetEndorsements()
-	t.ProposalHash = response.GetProposalHash()
-	hash := sum(header.GetChannelHeader(), action.GetHeader(), payload.GetChaincodeProposalPayload())
-	if !bytes.Equal(hash, t.ProposalHash) {
+	proposal, ok := t.parseActionPayload(payload)
+	if !ok || len(proposal) == 0 {
 		return nil, false
 	}
-	t.Args = args(payload.GetChaincodeProposalPayload())
-	return response, true
+	if t.ProposalHash, result, ok = pair(t.ResponsePayload); !ok {
+		return nil, false
+	}
+	if !bytes.Equal(sum(header.channel, actionHeader, proposal), t.ProposalHash) {
+		return nil, false
+	}
+	t.Args = args(proposal)
+	return result, true
 }
 
-// signatureHeader parses an action's header, which nearly always equals the payload's.
-func (t *Transaction) signatureHeader(header *common.Header, raw []byte) *common.SignatureHeader {
-	if bytes.Equal(raw, header.GetSignatureHeader()) {
-		return &common.SignatureHeader{Creator: t.Creator, Nonce: t.Nonce}
+// parseActionPayload reads a peer.ChaincodeActionPayload and returns the proposal's payload in it.
+func (t *Transaction) parseActionPayload(payload []byte) (proposal []byte, ok bool) {
+	var endorsed []byte
+	if !scan(payload, func(field protowire.Number, value []byte) bool {
+		switch field {
+		case 1:
+			proposal = value
+		case 2:
+			endorsed = merge(endorsed, value)
+		}
+		return true
+	}) || endorsed == nil {
+		return nil, false
 	}
-	signature := &common.SignatureHeader{}
-	if proto.Unmarshal(raw, signature) != nil {
-		return nil
+	return proposal, scan(endorsed, func(field protowire.Number, value []byte) bool {
+		switch field {
+		case 1:
+			t.ResponsePayload = value
+		case 2:
+			endorser, signature, ok := pair(value)
+			t.Endorsements = append(t.Endorsements, &peer.Endorsement{Endorser: endorser, Signature: signature})
+			return ok
+		}
+		return true
+	})
+}
+
+// parseResult reads a peer.ChaincodeAction and returns the event in it, still marshalled.
+func (t *Transaction) parseResult(result []byte) (event []byte, ok bool) {
+	var response, chaincode []byte
+	if len(result) == 0 || !scan(result, func(field protowire.Number, value []byte) bool {
+		switch field {
+		case 1:
+			t.Results = value
+		case 2:
+			event = value
+		case 3:
+			response = merge(response, value)
+		case 4:
+			chaincode = merge(chaincode, value)
+		}
+		return true
+	}) {
+		return nil, false
 	}
-	return signature
+	if response != nil {
+		t.Response = &peer.Response{}
+		if proto.Unmarshal(response, t.Response) != nil {
+			return nil, false
+		}
+	}
+	if chaincode != nil {
+		t.ChaincodeID = &peer.ChaincodeID{}
+		if proto.Unmarshal(chaincode, t.ChaincodeID) != nil {
+			return nil, false
+		}
+	}
+	return event, true
 }
 
 func args(proposalPayload []byte) [][]byte {
-	payload, spec := &peer.ChaincodeProposalPayload{}, &peer.ChaincodeInvocationSpec{}
-	if proto.Unmarshal(proposalPayload, payload) != nil || proto.Unmarshal(payload.GetInput(), spec) != nil {
+	input, _, ok := pair(proposalPayload)
+	spec := &peer.ChaincodeInvocationSpec{}
+	if !ok || proto.Unmarshal(input, spec) != nil {
 		return nil
 	}
 	return spec.GetChaincodeSpec().GetInput().GetArgs()

@@ -1,10 +1,14 @@
 package wire
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset"
 	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -54,26 +58,73 @@ func (s *RWSet) Marshal() ([]byte, error) {
 	return encoded, nil
 }
 
-// ParseRWSet takes a marshalled rwset.TxReadWriteSet apart. It keeps the order it finds and does not check it.
+// ParseRWSet takes a marshalled rwset.TxReadWriteSet apart. It keeps the order it finds and does not check it. Private
+// hashes lie in raw.
 func ParseRWSet(raw []byte) (*RWSet, error) {
-	message := &rwset.TxReadWriteSet{}
-	if err := proto.Unmarshal(raw, message); err != nil {
-		return nil, fmt.Errorf("parse read-write set: %w", err)
-	}
-	s := &RWSet{Namespaces: make([]NamespaceSet, len(message.GetNsRwset()))}
-	for i, in := range message.GetNsRwset() {
-		ns := NamespaceSet{Namespace: in.GetNamespace(), KV: &kvrwset.KVRWSet{}}
-		if err := proto.Unmarshal(in.GetRwset(), ns.KV); err != nil {
-			return nil, fmt.Errorf("parse read-write set of namespace %q: %w", ns.Namespace, err)
+	s := &RWSet{}
+	var err error
+	if !scan(raw, func(field protowire.Number, value []byte) bool {
+		if field != 2 {
+			return true
 		}
-		for _, c := range in.GetCollectionHashedRwset() {
-			set := CollectionSet{Name: c.GetCollectionName(), Hashed: &kvrwset.HashedRWSet{}, PrivateHash: c.GetPvtRwsetHash()}
-			if err := proto.Unmarshal(c.GetHashedRwset(), set.Hashed); err != nil {
-				return nil, fmt.Errorf("parse read-write set of collection %q of namespace %q: %w", set.Name, ns.Namespace, err)
-			}
-			ns.Collections = append(ns.Collections, set)
-		}
-		s.Namespaces[i] = ns
+		var ns NamespaceSet
+		ns, err = parseNamespace(value)
+		s.Namespaces = append(s.Namespaces, ns)
+		return err == nil
+	}) {
+		return nil, fmt.Errorf("parse read-write set: %w", cmp.Or(err, errMalformed))
 	}
 	return s, nil
+}
+
+var errMalformed = errors.New("malformed message")
+
+func parseNamespace(raw []byte) (NamespaceSet, error) {
+	ns := NamespaceSet{KV: &kvrwset.KVRWSet{}}
+	var public []byte
+	var err error
+	if !scan(raw, func(field protowire.Number, value []byte) bool {
+		switch field {
+		case 1:
+			ns.Namespace = string(value)
+			return utf8.ValidString(ns.Namespace)
+		case 2:
+			public = value
+		case 3:
+			var c CollectionSet
+			c, err = parseCollection(value)
+			ns.Collections = append(ns.Collections, c)
+			return err == nil
+		}
+		return true
+	}) {
+		return ns, fmt.Errorf("namespace %q: %w", ns.Namespace, cmp.Or(err, errMalformed))
+	}
+	if err := proto.Unmarshal(public, ns.KV); err != nil {
+		return ns, fmt.Errorf("namespace %q: %w", ns.Namespace, err)
+	}
+	return ns, nil
+}
+
+func parseCollection(raw []byte) (CollectionSet, error) {
+	c := CollectionSet{Hashed: &kvrwset.HashedRWSet{}}
+	var hashed []byte
+	if !scan(raw, func(field protowire.Number, value []byte) bool {
+		switch field {
+		case 1:
+			c.Name = string(value)
+			return utf8.ValidString(c.Name)
+		case 2:
+			hashed = value
+		case 3:
+			c.PrivateHash = value
+		}
+		return true
+	}) {
+		return c, fmt.Errorf("collection %q: %w", c.Name, errMalformed)
+	}
+	if err := proto.Unmarshal(hashed, c.Hashed); err != nil {
+		return c, fmt.Errorf("collection %q: %w", c.Name, err)
+	}
+	return c, nil
 }
