@@ -54,6 +54,9 @@ func New(config Config) (*Handler, error) {
 		if byPath[route.path] == nil {
 			byPath[route.path] = make(methods)
 			h.mux.Handle(route.path, byPath[route.path])
+			if short, ok := strings.CutSuffix(route.path, "/{key...}"); ok {
+				h.mux.HandleFunc(short, notFound) // ServeMux would redirect
+			}
 		}
 		byPath[route.path][route.method] = route.serve
 	}

@@ -251,7 +251,7 @@ func (r *jsonReader) literal() string {
 
 // syntax is the error for JSON that ends early or goes wrong at the position.
 func (r *jsonReader) syntax(path string) error {
-	if r.peek(); r.pos >= len(r.data) {
+	if r.pos >= len(r.data) {
 		return invalid(path, "the JSON ends too early")
 	}
 	c, _ := utf8.DecodeRune(r.data[r.pos:])

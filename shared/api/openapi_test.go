@@ -19,9 +19,7 @@ func TestOpenAPIRoutes(t *testing.T) {
 	}
 	var served []string
 	for _, route := range newHandler(t, newFake(t)).Routes() {
-		if !strings.HasSuffix(route, "/{$}") { // the history of no key: an error only
-			served = append(served, route)
-		}
+		served = append(served, strings.Replace(route, "...}", "}", 1))
 	}
 	slices.Sort(documented)
 	slices.Sort(served)

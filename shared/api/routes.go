@@ -30,8 +30,7 @@ func (h *Handler) routes() []route {
 		{"DELETE", chaincode, handle(h, ScopeAdmin, decodeBoth, h.removeChaincode)},
 		{"POST", chaincode + "/submit", handle(h, ScopeSubmit, decodeInvocation, h.submit)},
 		{"POST", chaincode + "/evaluate", handle(h, ScopeEvaluate, decodeInvocation, h.evaluate)},
-		{"GET", chaincode + "/history/{key}", handle(h, ScopeEvaluate, decodeKey, h.showHistory)},
-		{"GET", chaincode + "/history/{$}", handle(h, ScopeEvaluate, decodeKey, h.showHistory)},
+		{"GET", chaincode + "/history/{key...}", handle(h, ScopeEvaluate, decodeKey, h.showHistory)},
 
 		{"GET", channel + "/transactions/{id}", handle(h, ScopeEvaluate, decodeTransactionRef, h.showTransaction)},
 		{"GET", channel + "/blocks", handle(h, ScopeEvaluate, decodeBlockRange, h.listBlocks)},
