@@ -14,6 +14,7 @@ import (
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"google.golang.org/grpc/codes"
 
+	"peerless/shared/chaincode"
 	"peerless/shared/channelconfig"
 	"peerless/shared/ledger"
 	"peerless/shared/msp"
@@ -77,6 +78,7 @@ func idempotentNonce(r Request) []byte {
 type call struct {
 	*Service
 	request   Request
+	stage     string
 	channel   *ledger.Channel
 	proposal  *wire.Proposal
 	endorsers []*msp.Signer // those that may sign; the user's organisation's first
@@ -102,21 +104,37 @@ func (s *Service) prepare(ctx context.Context, stage string, r Request, nonce []
 	if err != nil {
 		return nil, err
 	}
-	args := make([][]byte, 0, len(r.Args)+1)
-	args = append(append(args, []byte(r.Function)), r.Args...)
-	proposal, err := wire.NewProposal(wire.ProposalSpec{
-		Channel: r.Channel, Chaincode: r.Chaincode, Args: args, Transient: r.Transient, Creator: r.User.Serialized, Nonce: nonce, Timestamp: s.Clock(),
-	})
-	if err != nil {
-		return nil, invalidArgument(stage, "%v", err)
-	}
-	if proposal.Signed.Signature, err = r.User.Sign(proposal.Signed.ProposalBytes); err != nil {
-		return nil, &Error{Kind: Internal, Stage: stage, Code: codes.Internal, Message: "sign proposal: " + err.Error(), Cause: err}
-	}
 	if err := s.defined(ctx, channel, r.Chaincode); err != nil {
 		return nil, err
 	}
-	return &call{s, r, channel, proposal, endorsers, len(r.Organizations) > 0}, nil
+	c := &call{Service: s, request: r, stage: stage, channel: channel, endorsers: endorsers, named: len(r.Organizations) > 0}
+	return c, c.propose(nonce)
+}
+
+// propose makes the call's signed proposal.
+func (c *call) propose(nonce []byte) error {
+	r := c.request
+	args := make([][]byte, 0, len(r.Args)+1)
+	args = append(append(args, []byte(r.Function)), r.Args...)
+	proposal, err := wire.NewProposal(wire.ProposalSpec{
+		Channel: r.Channel, Chaincode: r.Chaincode, Args: args, Transient: r.Transient, Creator: r.User.Serialized, Nonce: nonce, Timestamp: c.Clock(),
+	})
+	if err != nil {
+		return invalidArgument(c.stage, "%v", err)
+	}
+	if proposal.Signed.Signature, err = r.User.Sign(proposal.Signed.ProposalBytes); err != nil {
+		return &Error{Kind: Internal, Stage: c.stage, Code: codes.Internal, Message: "sign proposal: " + err.Error(), Cause: err}
+	}
+	c.proposal = proposal
+	return nil
+}
+
+// renew gives the call a new id for its next try, unless a client's key has made it.
+func (c *call) renew() error {
+	if c.request.IdempotencyKey != "" {
+		return nil
+	}
+	return c.propose(randomNonce())
 }
 
 // defined returns an Error of kind NotFound if the channel has no such chaincode.
@@ -128,8 +146,22 @@ func (s *Service) defined(ctx context.Context, channel *ledger.Channel, name str
 // transact simulates and submits until the transaction is valid, or has failed for good.
 func (s *Service) transact(ctx context.Context, c *call) (*Outcome, error) {
 	wait := time.Millisecond
+	again := func() error {
+		if err := sleep(ctx, mathrand.N(wait)+wait/2); err != nil {
+			return storeError("submit", "transaction "+c.proposal.TxID, err)
+		}
+		wait = min(2*wait, 100*time.Millisecond)
+		return c.renew()
+	}
 	for attempt := 1; ; attempt++ {
 		submission, sim, err := c.simulated(ctx)
+		if errors.Is(err, chaincode.ErrDuplicate) && attempt < s.Attempts {
+			// An earlier try of this transaction, given up for time, still runs.
+			if err := again(); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -150,10 +182,9 @@ func (s *Service) transact(ctx context.Context, c *call) (*Outcome, error) {
 			return s.firstOutcome(ctx, c, verdict.First)
 		case peer.TxValidationCode_MVCC_READ_CONFLICT, peer.TxValidationCode_PHANTOM_READ_CONFLICT:
 			if attempt < s.Attempts {
-				if err := sleep(ctx, mathrand.N(wait)+wait/2); err != nil {
-					return nil, storeError("submit", "transaction "+c.proposal.TxID, err)
+				if err := again(); err != nil {
+					return nil, err
 				}
-				wait = min(2*wait, 100*time.Millisecond)
 				continue
 			}
 		}

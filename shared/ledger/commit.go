@@ -261,7 +261,7 @@ func (c *Channel) fill(ctx context.Context, j *judge, batch []*pending) (*fillin
 		return nil, err
 	}
 	f := &filling{}
-	reruns := rerunner{budget: c.ledger.RerunBudget}
+	reruns := rerunner{limit: c.ledger.RerunBudget}
 	for _, p := range batch {
 		tx := p.checked
 		code, err := j.verdict(ctx, tx)
@@ -314,23 +314,24 @@ func lostRace(code peer.TxValidationCode) bool {
 	return code == peer.TxValidationCode_MVCC_READ_CONFLICT || code == peer.TxValidationCode_PHANTOM_READ_CONFLICT
 }
 
-// rerunner repeats simulations over the block being cut, one after the other, for as long as the budget lasts.
+// rerunner repeats simulations over the block being cut, one after the other. None begins when the time is used up; one that
+// has begun may take as long as all together.
 type rerunner struct {
-	budget time.Duration
+	limit, used time.Duration
 }
 
 // try returns the transaction simulated again, or nil if that failed or there is no time left: then its submitter repeats it.
 // A simulation that overruns is left behind with a view that stays as it is.
 func (r *rerunner) try(ctx context.Context, j *judge, s *Submission) *Submission {
-	if r.budget <= 0 {
+	if r.used >= r.limit {
 		return nil
 	}
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, r.budget)
+	ctx, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
 	view := &overlay{View: j.view, updates: j.updates.snapshot(), txs: j.entries[:len(j.entries):len(j.entries)]}
 	again, err := s.Rerun(ctx, view)
-	r.budget -= time.Since(start)
+	r.used += time.Since(start)
 	if err != nil {
 		return nil
 	}
