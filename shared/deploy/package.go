@@ -1,0 +1,209 @@
+package deploy
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"runtime"
+	"strings"
+)
+
+// Errors of reading a package, wrapped with what is wrong and where.
+var (
+	// ErrInvalidPackage: the bytes are not a chaincode package.
+	ErrInvalidPackage = errors.New("invalid chaincode package")
+	// ErrPackageTooLarge: the package is larger than the limits allow, or unpacks to more.
+	ErrPackageTooLarge = errors.New("chaincode package is too large")
+	// ErrUnsupportedPackage: a valid package that cannot run here, because of its type or its platform.
+	ErrUnsupportedPackage = errors.New("chaincode package is not supported here")
+)
+
+// A Type says what a package's code is.
+type Type string
+
+// The types of packages.
+const (
+	Golang  Type = "golang" // source under src/
+	Service Type = "ccaas"  // connection.json
+	Binary  Type = "binary" // bin/chaincode, an executable for one platform
+)
+
+// Names within a package.
+const (
+	metadataFile   = "metadata.json"
+	codeFile       = "code.tar.gz"
+	connectionFile = "connection.json"
+	programFile    = "bin/chaincode"
+	sourceDir      = "src/"
+)
+
+// labels are what Fabric allows (core/chaincode/persistence, LabelRegexp).
+var labels = regexp.MustCompile(`^[[:alnum:]][[:alnum:]_.+-]*$`)
+
+// maxLabel is the longest label, in bytes; Fabric has no limit of its own but a file name's.
+const maxLabel = 128
+
+// platforms are what Go calls them: GOOS/GOARCH.
+var platforms = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9]+$`)
+
+// Metadata is a package's metadata.json.
+type Metadata struct {
+	Type  Type   `json:"type"`
+	Label string `json:"label"`
+	// Path is the import path of the program in a golang package.
+	Path string `json:"path,omitempty"`
+	// Platform is where a binary package runs: GOOS/GOARCH.
+	Platform string `json:"platform,omitempty"`
+}
+
+// A Package is a chaincode package that has been checked from its first byte to its last.
+type Package struct {
+	Metadata
+	// ID is label:sha256, the SHA-256 of the package in hex, as Fabric's package id.
+	ID string
+	// Connection is the service of a ccaas package, nil otherwise.
+	Connection *Connection
+
+	code []byte // code.tar.gz
+}
+
+// ParsePackage reads a package. It keeps a part of raw.
+func ParsePackage(raw []byte) (*Package, error) {
+	if len(raw) > MaxPackage {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrPackageTooLarge, len(raw), MaxPackage)
+	}
+	var metadata, code []byte
+	err := readArchive(raw, func(e *entry) error {
+		var into *[]byte
+		switch e.name {
+		case metadataFile:
+			into = &metadata
+		case codeFile:
+			into = &code
+		default:
+			return fmt.Errorf("%w: unexpected %q beside %s and %s", ErrInvalidPackage, e.name, metadataFile, codeFile)
+		}
+		if e.directory {
+			return fmt.Errorf("%w: %s is a directory", ErrInvalidPackage, e.name)
+		}
+		var err error
+		*into, err = io.ReadAll(e.body)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if metadata == nil {
+		return nil, fmt.Errorf("%w: there is no %s in it", ErrInvalidPackage, metadataFile)
+	}
+	if code == nil {
+		return nil, fmt.Errorf("%w: there is no %s in it", ErrInvalidPackage, codeFile)
+	}
+	p := &Package{code: code}
+	if err := parseMetadata(metadata, &p.Metadata); err != nil {
+		return nil, err
+	}
+	if err := p.readCode(); err != nil {
+		return nil, fmt.Errorf("%s: %w", codeFile, err)
+	}
+	sum := sha256.Sum256(raw)
+	p.ID = p.Label + ":" + hex.EncodeToString(sum[:])
+	return p, nil
+}
+
+func parseMetadata(raw []byte, m *Metadata) error {
+	if err := json.Unmarshal(raw, m); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrInvalidPackage, metadataFile, err)
+	}
+	m.Type = Type(strings.ToLower(string(m.Type)))
+	if !labels.MatchString(m.Label) || len(m.Label) > maxLabel {
+		return fmt.Errorf("%w: label %.140q: want letters, digits and _ . + -, the first a letter or digit, at most %d", ErrInvalidPackage, m.Label, maxLabel)
+	}
+	switch m.Type {
+	case Service:
+	case Golang:
+		if !validImportPath(m.Path) {
+			return fmt.Errorf("%w: path %q is no import path", ErrInvalidPackage, m.Path)
+		}
+	case Binary:
+		if !platforms.MatchString(m.Platform) {
+			return fmt.Errorf("%w: platform %q: want an operating system and an architecture, like linux/amd64", ErrInvalidPackage, m.Platform)
+		}
+	case "":
+		return fmt.Errorf("%w: %s names no type", ErrInvalidPackage, metadataFile)
+	default:
+		return fmt.Errorf("%w: type %q: want %s, %s or %s", ErrUnsupportedPackage, m.Type, Golang, Service, Binary)
+	}
+	return nil
+}
+
+// importPaths are clean relative paths of the characters that Go allows in them. A dash does not come first: the path is
+// an argument of the Go command.
+var importPaths = regexp.MustCompile(`^[A-Za-z0-9_.~][A-Za-z0-9_.~+/-]*$`)
+
+func validImportPath(p string) bool {
+	return importPaths.MatchString(p) && path.Clean(p) == p && p != ".." && !strings.HasPrefix(p, "../") && !strings.Contains(p, "...")
+}
+
+// readCode checks the code of a package, and that it is what the type wants.
+func (p *Package) readCode() error {
+	var found bool
+	err := readArchive(p.code, func(e *entry) error {
+		if e.directory {
+			return nil
+		}
+		switch {
+		case p.Type == Service && e.name == connectionFile:
+			found = true
+			raw, err := io.ReadAll(e.body)
+			if err != nil {
+				return err
+			}
+			p.Connection, err = parseConnection(raw)
+			return err
+		case p.Type == Binary && e.name == programFile:
+			found = true
+		case p.Type == Golang && strings.HasPrefix(e.name, sourceDir) && strings.HasSuffix(e.name, ".go"):
+			found = true
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if !found {
+		want := map[Type]string{Service: connectionFile, Binary: programFile, Golang: "a Go file under " + sourceDir}[p.Type]
+		return fmt.Errorf("%w: it lacks %s, which type %s wants", ErrInvalidPackage, want, p.Type)
+	}
+	return nil
+}
+
+// supported returns an error if the package cannot run on this machine.
+func (p *Package) supported() error {
+	if here := runtime.GOOS + "/" + runtime.GOARCH; p.Type == Binary && p.Platform != here {
+		return fmt.Errorf("%w: it is built for %s, this is %s", ErrUnsupportedPackage, p.Platform, here)
+	}
+	return nil
+}
+
+// A PackageID taken apart.
+func splitPackageID(id string) (label, hash string, ok bool) {
+	label, hash, ok = strings.Cut(id, ":")
+	if raw, err := hex.DecodeString(hash); err != nil || len(raw) != sha256.Size || hash != strings.ToLower(hash) {
+		return "", "", false
+	}
+	return label, hash, ok && labels.MatchString(label)
+}
+
+// equalHash reports whether bytes are those of a package id.
+func equalHash(raw []byte, hash string) bool {
+	sum := sha256.Sum256(raw)
+	want, err := hex.DecodeString(hash)
+	return err == nil && bytes.Equal(sum[:], want)
+}
