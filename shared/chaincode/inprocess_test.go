@@ -452,6 +452,40 @@ func TestMissingFeatures(t *testing.T) {
 	}
 }
 
+// Iterators left open end with their transaction; too many at once are refused.
+func TestOpenIterators(t *testing.T) {
+	t.Parallel()
+	var opened int
+	var refused error
+	host := start(t, contract{"open": func(stub shim.ChaincodeStubInterface, _ []string) *peer.Response {
+		for opened = 0; opened < 2000; opened++ {
+			if _, refused = stub.GetStateByRange("a", ""); refused != nil {
+				break
+			}
+		}
+		return shim.Success(nil)
+	}})
+	state := simtest.NewState()
+	var pairs []string
+	for i := range 150 {
+		pairs = append(pairs, fmt.Sprintf("k%d", i), "v")
+	}
+	state.Put(t, "test", pairs...)
+	inv := invocation(t, state, "open")
+	must(t, host, inv)
+	want := "GET_STATE_BY_RANGE failed: transaction ID: " + inv.Proposal.TxID + ": transaction has 1000 open iterators: close some"
+	if opened != 1000 || refused == nil || refused.Error() != want {
+		t.Errorf("opened %d iterators, then %v", opened, refused)
+	}
+	set, err := inv.Tx.Results()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(set.Namespaces[0].KV.RangeQueriesInfo); got != 1 {
+		t.Errorf("one range was recorded %d times", got)
+	}
+}
+
 func TestRefusedRegistration(t *testing.T) {
 	t.Parallel()
 	if _, err := chaincode.StartInProcess("", counter, chaincode.Config{}); !errors.Is(err, chaincode.ErrUnavailable) || !errors.Is(err, chaincode.ErrProtocol) {

@@ -38,6 +38,9 @@ func (e *execution) getRange(ctx context.Context, m *peer.GetStateByRange) ([]by
 	}
 	ns := e.inv.Chaincode
 	if page == nil {
+		if len(e.queries) == maxOpenQueries {
+			return nil, errTooManyQueries
+		}
 		it, err := e.inv.Tx.Range(ctx, ns, m.StartKey, m.EndKey)
 		if err != nil {
 			return nil, err
@@ -105,6 +108,9 @@ func rows(ns string, it *simulate.Iterator) func(context.Context) (proto.Message
 }
 
 func (e *execution) getHistory(ctx context.Context, m *peer.GetHistoryForKey) ([]byte, error) {
+	if len(e.queries) == maxOpenQueries {
+		return nil, errTooManyQueries
+	}
 	it, err := e.inv.Tx.History(ctx, e.inv.Chaincode, m.Key)
 	if err != nil {
 		return nil, err
@@ -141,10 +147,6 @@ func (e *execution) getQueryResult(_ context.Context, m *peer.GetQueryResult) ([
 
 // open enters an iterator and answers with its first rows.
 func (e *execution) open(ctx context.Context, q *query) ([]byte, error) {
-	if len(e.queries) == maxOpenQueries {
-		q.close()
-		return nil, errTooManyQueries
-	}
 	if e.queries == nil {
 		e.queries = map[string]*query{}
 	}

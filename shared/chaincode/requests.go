@@ -208,6 +208,8 @@ func (e *execution) invoke(ctx context.Context, m *peer.ChaincodeSpec) ([]byte, 
 		select {
 		case <-e.session.done:
 			cancel()
+		case <-e.session.retired:
+			cancel()
 		case <-finished:
 		}
 	}()

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
-
-	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
-	"google.golang.org/protobuf/proto"
 
 	"peerless/shared/ledger"
 )
@@ -109,44 +107,8 @@ func (t *Tx) GetMultipleStates(ctx context.Context, ns string, keys []string) ([
 	return values, nil
 }
 
-// GetStateMetadata returns the committed metadata of a key, nil if there is none. It counts as a read of the key.
-func (t *Tx) GetStateMetadata(ctx context.Context, ns, key string) (map[string][]byte, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	item, err := t.read(ctx, ns, key)
-	if err != nil || item == nil {
-		return nil, err
-	}
-	entries, err := ParseMetadata(item.Metadata)
-	if err != nil {
-		return nil, t.failed(fmt.Errorf("metadata of %s/%s: %w", ns, key, err))
-	}
-	return entries, nil
-}
-
-// ParseMetadata takes a key's stored metadata apart. Nil has no entries.
-func ParseMetadata(raw []byte) (map[string][]byte, error) {
-	if raw == nil {
-		return nil, nil
-	}
-	message := &kvrwset.KVMetadataWrite{}
-	if err := proto.Unmarshal(raw, message); err != nil {
-		return nil, fmt.Errorf("%w: %w", ledger.ErrDamaged, err)
-	}
-	entries := make(map[string][]byte, len(message.Entries))
-	for _, entry := range message.Entries {
-		entries[entry.Name] = entry.Value
-	}
-	return entries, nil
-}
-
 // read needs mu.
 func (t *Tx) read(ctx context.Context, ns, key string) (*ledger.Item, error) {
-	if space := t.namespaces[ns]; space != nil && !t.done {
-		if item, ok := space.reads[key]; ok {
-			return item, nil
-		}
-	}
 	if err := t.fetch(ctx, ns, []string{key}); err != nil {
 		return nil, err
 	}
@@ -157,6 +119,9 @@ func (t *Tx) read(ctx context.Context, ns, key string) (*ledger.Item, error) {
 func (t *Tx) fetch(ctx context.Context, ns string, keys []string) error {
 	if t.done {
 		return ErrDone
+	}
+	if space := t.namespaces[ns]; space != nil {
+		keys = space.unread(keys)
 	}
 	if len(keys) == 0 {
 		return nil
@@ -170,11 +135,18 @@ func (t *Tx) fetch(ctx context.Context, ns string, keys []string) error {
 		space.reads = make(map[string]*ledger.Item, len(keys))
 	}
 	for i, key := range keys {
-		if _, ok := space.reads[key]; !ok {
-			space.reads[key] = items[i]
-		}
+		space.reads[key] = items[i]
 	}
 	return nil
+}
+
+// unread returns those of the keys that have not been read.
+func (ns *namespace) unread(keys []string) []string {
+	known := func(key string) bool { _, ok := ns.reads[key]; return ok }
+	if !slices.ContainsFunc(keys, known) {
+		return keys
+	}
+	return slices.DeleteFunc(slices.Clone(keys), known)
 }
 
 // PutState writes a key. The last write of a key counts. An empty value deletes it, as in Fabric.
@@ -194,21 +166,6 @@ func (t *Tx) PutState(ns, key string, value []byte) error {
 
 // DelState deletes a key, which need not exist.
 func (t *Tx) DelState(ns, key string) error { return t.PutState(ns, key, nil) }
-
-// SetStateMetadata replaces a key's metadata. No entries delete it.
-func (t *Tx) SetStateMetadata(ns, key string, entries map[string][]byte) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err := t.mayWrite(); err != nil {
-		return err
-	}
-	space := t.namespace(ns)
-	if space.metadata == nil {
-		space.metadata = map[string]map[string][]byte{}
-	}
-	space.metadata[key] = entries
-	return nil
-}
 
 // mayWrite needs mu.
 func (t *Tx) mayWrite() error {

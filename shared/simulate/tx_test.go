@@ -118,12 +118,32 @@ func TestMetadata(t *testing.T) {
 		t.Errorf("read-write set (-got +want):\n%s", diff)
 	}
 	state.Commit(t, simtest.Tx{RWSet: &wire.RWSet{Namespaces: []wire.NamespaceSet{{Namespace: "cc", KV: set}}}})
-	got, err := simulate.New(state.View(t), "tx").GetStateMetadata(ctx, "cc", "a")
+	committed := map[string][]byte{"y": []byte("2"), "x": nil}
+	tx = simulate.New(state.View(t), "tx")
+	got, err := tx.GetStateMetadata(ctx, "cc", "a")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(got, map[string][]byte{"y": []byte("2"), "x": nil}); diff != "" {
+	if diff := cmp.Diff(got, committed); diff != "" {
 		t.Errorf("metadata after the commit (-got +want):\n%s", diff)
+	}
+
+	for _, tx := range []*simulate.Tx{tx, simulate.New(state.View(t), "tx")} {
+		for _, key := range []string{"a", "b", "new"} {
+			if err := errors.Join(tx.PutState("cc", key, []byte("2")), tx.SetStateMetadata("cc", key, nil)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := tx.Results(); err != nil {
+			t.Fatal(err)
+		}
+		written, err := tx.WrittenMetadata(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(written, []simulate.KeyMetadata{{Namespace: "cc", Key: "a", Entries: committed}}); diff != "" {
+			t.Errorf("metadata of the keys written (-got +want):\n%s", diff)
+		}
 	}
 }
 
