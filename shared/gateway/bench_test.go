@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -15,6 +16,16 @@ import (
 	"peerless/shared/organization"
 	"peerless/shared/store/mem"
 )
+
+// hosts are the chaincodes of a test, by channel and name.
+type hosts map[string]chaincode.Host
+
+func (h hosts) Host(_ context.Context, channel, name string) (chaincode.Host, error) {
+	if host := h[channel+"/"+name]; host != nil {
+		return host, nil
+	}
+	return nil, fmt.Errorf("chaincode %s on %s: %w", name, channel, ledger.ErrNotFound)
+}
 
 // platform is a service with one organisation and the asset-transfer contract in process, on a store in memory.
 func platform(tb testing.TB, store ledger.Store) (*service.Service, *msp.Signer) {

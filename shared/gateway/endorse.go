@@ -193,7 +193,7 @@ func responseError(response *peer.Response) *endorserError {
 		return nil
 	}
 	e := rejected(ChaincodeError, nil, "chaincode response %d, %s", response.Status, response.Message)
-	e.code, e.status = codes.Unknown, response.Status
+	e.code, e.status, e.said = codes.Unknown, response.Status, response.Message
 	return e
 }
 
@@ -211,7 +211,7 @@ func endorseError(failure *endorserError, txID string, endorsers []*msp.Signer, 
 
 // error makes the Error of a stage, with what each organisation asked said.
 func (e *endorserError) error(stage string, code codes.Code, message, txID string, asked []*msp.Signer) *Error {
-	err := &Error{Kind: e.kind, Stage: stage, Code: code, Message: message, TransactionID: txID, ChaincodeStatus: e.status, Limit: e.limit, Cause: e.cause}
+	err := &Error{Kind: e.kind, Stage: stage, Code: code, Message: message, TransactionID: txID, ChaincodeStatus: e.status, ChaincodeMessage: e.said, Limit: e.limit, Cause: e.cause}
 	for i, signer := range asked {
 		text := e.message
 		if i > 0 {

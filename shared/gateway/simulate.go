@@ -37,6 +37,7 @@ type endorserError struct {
 	remote  string // put before message by peers of other organisations than the gateway's
 	retry   bool   // evaluate asks the other organisations too
 	status  int32  // the chaincode's, of a ChaincodeError
+	said    string // the chaincode's message
 	limit   int
 	cause   error
 }

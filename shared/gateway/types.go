@@ -111,16 +111,17 @@ type Detail struct {
 // Error is what every method of the service returns for a failure that a caller can be told about. Message, Code and Details
 // are Fabric's where Fabric has the same failure.
 type Error struct {
-	Kind            Kind
-	Stage           string // evaluate, endorse, submit, commitStatus, events, or empty
-	Code            codes.Code
-	Message         string
-	Details         []Detail
-	TransactionID   string
-	ChaincodeStatus int32                 // the contract's status, of a ChaincodeError
-	TxCode          peer.TxValidationCode // of a transaction that was judged invalid
-	Limit           int                   // of TooLarge, in bytes
-	Cause           error
+	Kind             Kind
+	Stage            string // evaluate, endorse, submit, commitStatus, events, or empty
+	Code             codes.Code
+	Message          string
+	Details          []Detail
+	TransactionID    string
+	ChaincodeStatus  int32                 // the contract's status, of a ChaincodeError
+	ChaincodeMessage string                // and its message
+	TxCode           peer.TxValidationCode // of a transaction that was judged invalid
+	Limit            int                   // of TooLarge, in bytes
+	Cause            error
 }
 
 func (e *Error) Error() string {

@@ -1,0 +1,103 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"peerless/shared/api"
+	"peerless/shared/deploy"
+	"peerless/shared/gateway"
+)
+
+// Handler returns the node's HTTP API behind an authenticator. heartbeat is the API's; 0 is its default.
+func (n *Node) Handler(auth api.Authenticator, heartbeat time.Duration) (*api.Handler, error) {
+	return api.New(api.Config{
+		Gateway: backend{n.Gateway, n}, Deployer: deployer{n}, Auth: auth, Healthy: n.Ledger.Healthy, Logger: n.Logger, Heartbeat: heartbeat,
+	})
+}
+
+// backend is the gateway as the API calls it.
+type backend struct {
+	*gateway.Service
+	node *Node
+}
+
+var _ api.Gateway = backend{}
+
+func (b backend) CreateChannel(ctx context.Context, name string, organizations []string) error {
+	return b.node.CreateChannel(ctx, name, organizations)
+}
+
+func (b backend) Channel(ctx context.Context, name string) (api.Channel, error) {
+	c, err := b.Service.Channel(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (b backend) Events(ctx context.Context, request gateway.EventsRequest) (api.Events, error) {
+	e, err := b.Service.Events(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// deployer deploys packages that come over HTTP.
+type deployer struct{ *Node }
+
+var _ api.Deployer = deployer{}
+
+func (d deployer) Deploy(ctx context.Context, channel string, spec api.DeploySpec, pkg io.Reader) (*api.Chaincode, error) {
+	raw, err := io.ReadAll(io.LimitReader(pkg, deploy.MaxPackage+1))
+	if err != nil {
+		return nil, fmt.Errorf("read package: %w", err)
+	}
+	defined, err := d.Node.Deploy(ctx, channel, raw, gateway.Definition{Name: spec.Name, Version: spec.Version, Policy: spec.Policy, Sequence: spec.Sequence})
+	if err != nil {
+		return nil, err
+	}
+	return d.chaincode(channel, defined)
+}
+
+func (d deployer) Chaincodes(ctx context.Context, channel string) ([]api.Chaincode, error) {
+	definitions, err := d.Gateway.Definitions(ctx, channel)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]api.Chaincode, 0, len(definitions))
+	for _, definition := range definitions {
+		c, err := d.chaincode(channel, definition)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, *c)
+	}
+	return all, nil
+}
+
+func (d deployer) Chaincode(ctx context.Context, channel, name string) (*api.Chaincode, error) {
+	definition, err := d.Gateway.Definition(ctx, channel, name)
+	if err != nil {
+		return nil, err
+	}
+	return d.chaincode(channel, definition)
+}
+
+// chaincode joins what a channel defines with what is installed for it here.
+func (d deployer) chaincode(channel string, definition gateway.Definition) (*api.Chaincode, error) {
+	c := &api.Chaincode{Name: definition.Name, Version: definition.Version, Sequence: definition.Sequence, Policy: definition.Policy}
+	installed, err := d.Node.Chaincodes.Binding(channel, definition.Name)
+	if errors.Is(err, deploy.ErrNotFound) {
+		return c, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.PackageID = installed.Package
+	return c, nil
+}

@@ -1,0 +1,300 @@
+// Package node is one process's worth of Peerless: a ledger on a store, the gateway, the organisations whose keys the platform
+// holds, and the chaincodes that are deployed, put together once for the server, the benchmarks and contract tests.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
+
+	"peerless/shared/chaincode"
+	"peerless/shared/channelconfig"
+	"peerless/shared/deploy"
+	"peerless/shared/gateway"
+	"peerless/shared/ledger"
+	"peerless/shared/msp"
+	"peerless/shared/organization"
+)
+
+// DefaultOrganization is the MSP id of the platform's own organisation.
+const DefaultOrganization = "PeerlessMSP"
+
+// A Config says what a node is made of. Store is required.
+type Config struct {
+	// Store keeps the ledger. It is opened and closed by the caller.
+	Store ledger.Store
+	// Data is the directory of identities and packages. Empty: they last as long as the node.
+	Data string
+	// Organization is the MSP id of the platform's own organisation. Default DefaultOrganization.
+	Organization string
+
+	LedgerConfig  ledger.Config  // Store, Signer and Logger are filled in
+	GatewayConfig gateway.Config // Ledger, Chaincodes, Organizations and Logger are filled in
+	DeployConfig  deploy.Config  // Logger is filled in
+	Logger        *slog.Logger   // default: none
+}
+
+// A Node is a running platform. Safe for concurrent use.
+type Node struct {
+	Config
+	Gateway       *gateway.Service
+	Ledger        *ledger.Ledger
+	Chaincodes    *deploy.Manager
+	Organizations *organization.Registry
+
+	temporary string // removed by Close
+}
+
+// Open opens a node. Chaincodes that were deployed start when they are first called.
+func Open(config Config) (*Node, error) {
+	if config.Store == nil {
+		return nil, errors.New("open node: a store is required")
+	}
+	if config.Organization == "" {
+		config.Organization = DefaultOrganization
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	n := &Node{Config: config}
+	if err := n.open(); err != nil {
+		n.Close()
+		return nil, fmt.Errorf("open node: %w", err)
+	}
+	return n, nil
+}
+
+func (n *Node) open() error {
+	identities, deployments := "", ""
+	if n.Data != "" {
+		identities, deployments = filepath.Join(n.Data, "organizations"), filepath.Join(n.Data, "chaincodes")
+	} else {
+		var err error
+		if n.temporary, err = os.MkdirTemp("", "peerless-"); err != nil {
+			return err
+		}
+		deployments = n.temporary
+	}
+	var err error
+	if n.Organizations, err = organization.Open(identities); err != nil {
+		return err
+	}
+	if _, err := n.Organizations.Organization(n.Organization); err != nil {
+		return err
+	}
+	orderer, err := n.Organizations.Orderer()
+	if err != nil {
+		return err
+	}
+	ledgerConfig := n.LedgerConfig
+	ledgerConfig.Store, ledgerConfig.Signer, ledgerConfig.Logger = n.Store, orderer.Orderer(), n.Logger
+	if n.Ledger, err = ledger.Open(ledgerConfig); err != nil {
+		return err
+	}
+	deployConfig := n.DeployConfig
+	deployConfig.Logger = n.Logger
+	if n.Chaincodes, err = deploy.Open(deployments, deployConfig); err != nil {
+		return err
+	}
+	gatewayConfig := n.GatewayConfig
+	gatewayConfig.Ledger, gatewayConfig.Chaincodes, gatewayConfig.Organizations, gatewayConfig.Logger = n.Ledger, n.Chaincodes, n.Organizations, n.Logger
+	n.Gateway, err = gateway.New(gatewayConfig)
+	return err
+}
+
+// Close waits until what was accepted is committed, and ends the chaincodes. The store stays open.
+func (n *Node) Close() error {
+	var errs []error
+	if n.Ledger != nil {
+		errs = append(errs, n.Ledger.Close())
+	}
+	if n.Chaincodes != nil {
+		errs = append(errs, n.Chaincodes.Close())
+	}
+	if n.temporary != "" {
+		errs = append(errs, os.RemoveAll(n.temporary))
+	}
+	return errors.Join(errs...)
+}
+
+// CreateChannel makes a channel of the organisations with these MSP ids, which the platform makes where it does not know them;
+// of its own, if none are named.
+func (n *Node) CreateChannel(ctx context.Context, name string, organizations []string) error {
+	if err := gateway.ValidChannelName(name); err != nil {
+		return invalid(err)
+	}
+	if len(organizations) == 0 {
+		organizations = []string{n.Organization}
+	}
+	spec := channelconfig.Spec{Channel: name}
+	for i, id := range organizations {
+		if slices.Contains(organizations[:i], id) {
+			return invalid(fmt.Errorf("organisation %q is named twice", id))
+		}
+		if id == organization.OrdererMSP {
+			return invalid(fmt.Errorf("%s signs blocks and cannot be a member of a channel", id))
+		}
+		o, err := n.Organizations.Organization(id)
+		if errors.Is(err, organization.ErrName) {
+			return invalid(err)
+		}
+		if err != nil {
+			return fmt.Errorf("create channel %s: %w", name, err)
+		}
+		spec.Organizations = append(spec.Organizations, channelconfig.Organization{MSPID: id, MSP: o.MSPConfig()})
+	}
+	orderer, err := n.Organizations.Orderer()
+	if err != nil {
+		return fmt.Errorf("create channel %s: %w", name, err)
+	}
+	spec.Orderer = channelconfig.Organization{MSPID: organization.OrdererMSP, MSP: orderer.MSPConfig()}
+	genesis, err := channelconfig.Genesis(spec, time.Now())
+	if err != nil {
+		return invalid(err)
+	}
+	return n.Gateway.CreateChannel(ctx, genesis)
+}
+
+// EnsureChannel makes a channel of the platform's own organisation unless there is one by that name.
+func (n *Node) EnsureChannel(ctx context.Context, name string) error {
+	_, err := n.Ledger.Channel(ctx, name)
+	if !errors.Is(err, ledger.ErrNotFound) {
+		return err
+	}
+	err = n.CreateChannel(ctx, name, nil)
+	if errors.Is(err, ledger.ErrExists) {
+		return nil
+	}
+	return err
+}
+
+// User returns a user's signer, the same at each call with the same attributes. An empty mspID is the platform's own organisation.
+func (n *Node) User(mspID, name string, attributes map[string]string) (*msp.Signer, error) {
+	if mspID == "" {
+		mspID = n.Organization
+	}
+	o, err := n.Organizations.Organization(mspID)
+	if err != nil {
+		return nil, err
+	}
+	return o.User(name, attributes)
+}
+
+// operator signs definitions for an organisation of the channel that the platform holds the keys of.
+func (n *Node) operator(ctx context.Context, channel string) (*msp.Signer, error) {
+	c, err := n.Gateway.Channel(ctx, channel)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, 0, len(c.Config().Organizations))
+	for _, o := range c.Config().Organizations {
+		ids = append(ids, o.MSPID)
+	}
+	if slices.Contains(ids, n.Organization) {
+		ids = []string{n.Organization}
+	}
+	o, err := n.Organizations.Organization(ids[0])
+	if err != nil {
+		return nil, err
+	}
+	return o.Admin("operator")
+}
+
+// Deploy installs a package, binds it to a name on a channel, and defines it there. It returns when the chaincode answers. The
+// name keeps what it had if the package cannot be built or started. An empty name is the package's label, an empty version the
+// beginning of the package's hash.
+func (n *Node) Deploy(ctx context.Context, channel string, pkg []byte, d gateway.Definition) (gateway.Definition, error) {
+	if _, err := n.Gateway.Channel(ctx, channel); err != nil {
+		return d, err
+	}
+	id, err := n.Chaincodes.Install(ctx, pkg)
+	if err != nil {
+		return d, installError(err)
+	}
+	label, hash, _ := strings.Cut(id, ":")
+	if d.Name == "" {
+		d.Name = label
+	}
+	if d.Version == "" {
+		d.Version = hash[:min(12, len(hash))]
+	}
+	return n.bind(ctx, channel, d, func() error { return n.Chaincodes.Bind(ctx, channel, d.Name, id) })
+}
+
+// DeployInProcess deploys a contract that is linked into this program. It has to be deployed again after a restart.
+func (n *Node) DeployInProcess(ctx context.Context, channel string, contract shim.Chaincode, d gateway.Definition) (gateway.Definition, error) {
+	if d.Version == "" {
+		d.Version = "1"
+	}
+	host, err := chaincode.StartInProcess(d.Name, contract, chaincode.Config{Logger: n.Logger})
+	if err != nil {
+		return d, fmt.Errorf("start chaincode %s: %w", d.Name, err)
+	}
+	return n.bind(ctx, channel, d, func() error { return n.Chaincodes.BindHost(channel, d.Name, host, d.Name) })
+}
+
+// bind binds and defines a chaincode, and takes the binding back if the definition is refused.
+func (n *Node) bind(ctx context.Context, channel string, d gateway.Definition, bind func() error) (gateway.Definition, error) {
+	if err := gateway.ValidChaincodeName(d.Name); err != nil {
+		return d, invalid(err)
+	}
+	creator, err := n.operator(ctx, channel)
+	if err != nil {
+		return d, err
+	}
+	before, bound := n.Chaincodes.Binding(channel, d.Name)
+	if err := bind(); err != nil {
+		return d, installError(err)
+	}
+	defined, err := n.Gateway.Define(ctx, channel, creator, d)
+	if err == nil {
+		return defined, nil
+	}
+	undo := context.WithoutCancel(ctx)
+	switch {
+	case bound != nil:
+		err = errors.Join(err, n.Chaincodes.Unbind(undo, channel, d.Name))
+	case before.Package != "":
+		err = errors.Join(err, n.Chaincodes.Bind(undo, channel, d.Name, before.Package))
+	}
+	return d, err
+}
+
+// Remove takes a chaincode's definition back and stops it. Its state and history stay.
+func (n *Node) Remove(ctx context.Context, channel, name string) error {
+	creator, err := n.operator(ctx, channel)
+	if err != nil {
+		return err
+	}
+	if err := n.Gateway.Undefine(ctx, channel, creator, name); err != nil {
+		return err
+	}
+	if err := n.Chaincodes.Unbind(ctx, channel, name); err != nil && !errors.Is(err, deploy.ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+func invalid(err error) error {
+	return &gateway.Error{Kind: gateway.InvalidRequest, Message: err.Error(), Cause: err}
+}
+
+// installError says what is wrong with a package. The compiler's own words are in it.
+func installError(err error) error {
+	var build *deploy.BuildError
+	switch {
+	case errors.As(err, &build), errors.Is(err, deploy.ErrInvalidPackage), errors.Is(err, deploy.ErrInvalidName), errors.Is(err, deploy.ErrPackageTooLarge):
+		return invalid(err)
+	case errors.Is(err, chaincode.ErrUnavailable):
+		return &gateway.Error{Kind: gateway.ChaincodeUnavailable, Message: err.Error(), Cause: err}
+	}
+	return err
+}
