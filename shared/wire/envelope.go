@@ -52,19 +52,15 @@ func ParseEnvelope(raw []byte) (*Transaction, peer.TxValidationCode) {
 	}
 	t := &Transaction{Payload: payload, Signature: signature}
 	var header headers
-	var inner []byte
 	if !scan(payload, func(field protowire.Number, value []byte) bool {
 		switch field {
 		case 1:
-			inner = merge(inner, value)
+			return pairInto(value, &header.channel, &header.signature)
 		case 2:
 			t.Data = value
 		}
 		return true
 	}) {
-		return nil, peer.TxValidationCode_BAD_PAYLOAD
-	}
-	if header.channel, header.signature, ok = pair(inner); !ok {
 		return nil, peer.TxValidationCode_BAD_PAYLOAD
 	}
 	extension, ok := t.parseHeader(header)
@@ -171,19 +167,22 @@ func (t *Transaction) parseAction(header headers) (result []byte, ok bool) {
 
 // parseActionPayload reads a peer.ChaincodeActionPayload and returns the proposal's payload in it.
 func (t *Transaction) parseActionPayload(payload []byte) (proposal []byte, ok bool) {
-	var endorsed []byte
-	if !scan(payload, func(field protowire.Number, value []byte) bool {
+	endorsed := false
+	ok = scan(payload, func(field protowire.Number, value []byte) bool {
 		switch field {
 		case 1:
 			proposal = value
 		case 2:
-			endorsed = merge(endorsed, value)
+			endorsed = true
+			return t.parseEndorsedAction(value)
 		}
 		return true
-	}) || endorsed == nil {
-		return nil, false
-	}
-	return proposal, scan(endorsed, func(field protowire.Number, value []byte) bool {
+	})
+	return proposal, ok && endorsed
+}
+
+func (t *Transaction) parseEndorsedAction(endorsed []byte) bool {
+	return scan(endorsed, func(field protowire.Number, value []byte) bool {
 		switch field {
 		case 1:
 			t.ResponsePayload = value
@@ -198,35 +197,26 @@ func (t *Transaction) parseActionPayload(payload []byte) (proposal []byte, ok bo
 
 // parseResult reads a peer.ChaincodeAction and returns the event in it, still marshalled.
 func (t *Transaction) parseResult(result []byte) (event []byte, ok bool) {
-	var response, chaincode []byte
-	if len(result) == 0 || !scan(result, func(field protowire.Number, value []byte) bool {
+	ok = scan(result, func(field protowire.Number, value []byte) bool {
 		switch field {
 		case 1:
 			t.Results = value
 		case 2:
 			event = value
 		case 3:
-			response = merge(response, value)
+			if t.Response == nil {
+				t.Response = &peer.Response{}
+			}
+			return proto.UnmarshalOptions{Merge: true}.Unmarshal(value, t.Response) == nil
 		case 4:
-			chaincode = merge(chaincode, value)
+			if t.ChaincodeID == nil {
+				t.ChaincodeID = &peer.ChaincodeID{}
+			}
+			return proto.UnmarshalOptions{Merge: true}.Unmarshal(value, t.ChaincodeID) == nil
 		}
 		return true
-	}) {
-		return nil, false
-	}
-	if response != nil {
-		t.Response = &peer.Response{}
-		if proto.Unmarshal(response, t.Response) != nil {
-			return nil, false
-		}
-	}
-	if chaincode != nil {
-		t.ChaincodeID = &peer.ChaincodeID{}
-		if proto.Unmarshal(chaincode, t.ChaincodeID) != nil {
-			return nil, false
-		}
-	}
-	return event, true
+	})
+	return event, ok && len(result) > 0
 }
 
 func args(proposalPayload []byte) [][]byte {

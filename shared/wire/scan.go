@@ -1,10 +1,6 @@
 package wire
 
-import (
-	"slices"
-
-	"google.golang.org/protobuf/encoding/protowire"
-)
+import "google.golang.org/protobuf/encoding/protowire"
 
 // scan calls each with the number and the bytes of every length-delimited field of a message, without copying, and
 // reports whether the whole of it is well formed. Like proto.Unmarshal it passes over fields of other wire types. It is
@@ -34,23 +30,20 @@ func scan(raw []byte, each func(field protowire.Number, value []byte) bool) bool
 
 // pair reads a message whose fields 1 and 2 are bytes. Of a field that comes twice the last counts.
 func pair(raw []byte) (first, second []byte, ok bool) {
-	ok = scan(raw, func(field protowire.Number, value []byte) bool {
-		switch field {
-		case 1:
-			first = value
-		case 2:
-			second = value
-		}
-		return true
-	})
+	ok = pairInto(raw, &first, &second)
 	return first, second, ok
 }
 
-// merge adds to what was found of a field that is a message. One that comes twice is one message: its encodings follow
-// one another.
-func merge(found, value []byte) []byte {
-	if found == nil {
-		return slices.Clip(value)
-	}
-	return slices.Concat(found, value)
+// pairInto is pair for a message that may come in several parts, as one does that stands twice in another: a field of a
+// later part replaces that of an earlier one.
+func pairInto(raw []byte, first, second *[]byte) bool {
+	return scan(raw, func(field protowire.Number, value []byte) bool {
+		switch field {
+		case 1:
+			*first = value
+		case 2:
+			*second = value
+		}
+		return true
+	})
 }
