@@ -2,10 +2,12 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 
+	"peerless/shared/channelconfig"
 	"peerless/shared/gateway"
 	"peerless/shared/ledger"
 )
@@ -21,8 +23,9 @@ type Gateway interface {
 	// Channels returns the names, sorted.
 	Channels(context.Context) ([]string, error)
 	Channel(ctx context.Context, name string) (Channel, error)
-	// History returns a key's changes, newest first.
-	History(ctx context.Context, channel, chaincode, key string) ([]ledger.Change, error)
+	// History returns a key's changes older than before, newest first, at most limit; the zero before means from the newest.
+	History(ctx context.Context, channel, chaincode, key string, before ledger.Version, limit int) ([]ledger.Change, error)
+	// Events begins to read a channel's events. They may be read until ctx ends.
 	Events(context.Context, gateway.EventsRequest) (Events, error)
 }
 
@@ -32,22 +35,24 @@ type Channel interface {
 	Height(context.Context) (uint64, error)
 	// RawBlock returns a block as Fabric's common.Block, marshalled; ledger.ErrNotFound at the height and above.
 	RawBlock(ctx context.Context, number uint64) ([]byte, error)
-	// Locate says where a transaction stands; ledger.ErrNotFound if it is not in the chain.
-	Locate(ctx context.Context, txID string) (ledger.TxEntry, error)
-	// Organizations returns the MSP ids of the channel's application organisations.
-	Organizations() []string
+	// Entry says where a transaction stands; ledger.ErrNotFound if it is not in the chain.
+	Entry(ctx context.Context, txID string) (ledger.TxEntry, error)
+	Config() *channelconfig.Config
 }
+
+var _ Channel = (*ledger.Channel)(nil)
 
 // Events are a channel's chaincode events in the order of the chain.
 type Events interface {
 	// Next waits for the next event. It returns ctx's error, wrapped or not, when ctx ends first; no event is lost by
 	// that, and Next may be called again.
 	Next(ctx context.Context) (*gateway.Event, error)
-	// Position is a block such that all events of the blocks before it have been returned. It moves on also where there
-	// are no events, so that a reader who resumes need not look at these blocks again.
+	// Position is, after Next returned an error, a block such that all events of the blocks before it have been returned.
+	// It moves on also where there are no events, so that a reader who resumes need not look at these blocks again.
 	Position() uint64
-	Close() error
 }
+
+var _ Events = (*gateway.Events)(nil)
 
 // Deployer keeps the packages that run, and what the channels define.
 type Deployer interface {
@@ -77,6 +82,40 @@ type Chaincode struct {
 	Policy    string `json:"policy,omitempty"`    // empty: the channel's majority
 	PackageID string `json:"packageId,omitempty"` // label:hash of the package installed; empty if it runs elsewhere
 	Language  string `json:"language,omitempty"`  // golang, node, java, ccaas
+}
+
+// Over returns the Gateway that is a gateway.Service. genesis makes the first block of a channel of these organisations.
+func Over(service *gateway.Service, genesis func(ctx context.Context, channel string, organizations []string) (*common.Block, error)) Gateway {
+	return &over{service, genesis}
+}
+
+type over struct {
+	*gateway.Service
+	genesis func(ctx context.Context, channel string, organizations []string) (*common.Block, error)
+}
+
+func (o *over) CreateChannel(ctx context.Context, name string, organizations []string) error {
+	block, err := o.genesis(ctx, name, organizations)
+	if err != nil {
+		return fmt.Errorf("make the first block of channel %s: %w", name, err)
+	}
+	return o.Service.CreateChannel(ctx, block)
+}
+
+func (o *over) Channel(ctx context.Context, name string) (Channel, error) {
+	channel, err := o.Service.Channel(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return channel, nil
+}
+
+func (o *over) Events(ctx context.Context, request gateway.EventsRequest) (Events, error) {
+	events, err := o.Service.Events(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	return events, nil
 }
 
 // A decodedBlock is a block with the bytes that it came in.

@@ -145,7 +145,7 @@ func (h *Handler) showTransaction(ctx context.Context, p *Principal, in transact
 	if err != nil {
 		return nil, err
 	}
-	entry, err := channel.Locate(ctx, in.id)
+	entry, err := channel.Entry(ctx, in.id)
 	if err != nil {
 		problem := problemOf(fmt.Errorf("find transaction %s: %w", in.id, err))
 		if problem.Code == CodeNotFound {

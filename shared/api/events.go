@@ -84,7 +84,6 @@ func (h *Handler) events(ctx context.Context, p *Principal, in *eventsQuery) (re
 		return nil, err
 	}
 	feed := &feed{ctx: ctx, Events: events, cursor: *in.from, end: func() {
-		events.Close()
 		stop()
 		cancel(nil)
 	}}

@@ -31,8 +31,10 @@ func streamServer(t *testing.T, heartbeat time.Duration) (*apitest.Fake, *httpte
 	t.Cleanup(func() {
 		h.Close()
 		server.Close()
-		if n := fake.Open(); n != 0 {
-			t.Errorf("%d event readers are open", n)
+		for deadline := time.Now().Add(5 * time.Second); fake.Open() != 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d event readers are open", fake.Open())
+			}
 		}
 	})
 	return fake, server, h
@@ -253,7 +255,6 @@ func (failingEvents) Next(context.Context) (*gateway.Event, error) {
 	return nil, fmt.Errorf("the disk is gone")
 }
 func (failingEvents) Position() uint64 { return 0 }
-func (failingEvents) Close() error     { return nil }
 
 type eventPage struct {
 	Events []struct {
@@ -284,7 +285,7 @@ func TestLongPoll(t *testing.T) {
 		t.Errorf("blocks without events: got %+v", page)
 	}
 	arrived := make(chan eventPage)
-	go func() { arrived <- get("wait=20s", "Accept: application/json") }()
+	go func() { arrived <- get("from=4&wait=20s", "Accept: application/json") }()
 	for fake.Open() == 0 {
 		time.Sleep(time.Millisecond)
 	}
@@ -317,8 +318,10 @@ func TestLongPoll(t *testing.T) {
 	if cursor != "6" {
 		t.Errorf("cursor at the end: got %s", cursor)
 	}
-	if n := fake.Open(); n != 0 {
-		t.Errorf("%d event readers are open", n)
+	for deadline := time.Now().Add(5 * time.Second); fake.Open() != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d event readers are open", fake.Open())
+		}
 	}
 }
 

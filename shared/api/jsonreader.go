@@ -279,7 +279,7 @@ func (r *jsonReader) str(path string) ([]byte, error) {
 
 // escaped goes on with a string that has a backslash at the position. A lone surrogate is an error: no UTF-8 says it.
 func (r *jsonReader) escaped(path string, start int) ([]byte, error) {
-	out := append(make([]byte, 0, r.pos-start+32), r.data[start:r.pos]...)
+	out := append(make([]byte, 0, min(len(r.data)-start, r.pos-start+1024)), r.data[start:r.pos]...)
 	for r.pos < len(r.data) {
 		c := r.data[r.pos]
 		switch {

@@ -250,13 +250,38 @@ func TestHistory(t *testing.T) {
 		{Version: ledger.Version{Block: 8, Tx: 0}, TxID: "t2", Timestamp: at, Value: []byte{0xff}},
 		{Version: ledger.Version{Block: 7, Tx: 2}, TxID: "t1", Timestamp: at, Value: []byte(`{"n": 1.0}`)},
 	}}
-	got := string(do(t, newHandler(t, fake), "GET", "/v1/channels/alpha/chaincodes/probe/history/k", nil).body)
+	h := newHandler(t, fake)
+	got := string(do(t, h, "GET", "/v1/channels/alpha/chaincodes/probe/history/k", nil).body)
 	want := `{"key":"k","history":[` +
 		`{"transactionId":"t3","blockNumber":9,"transactionIndex":1,"timestamp":"2026-11-22T07:00:00.123456789Z","isDelete":true,"value":null},` +
 		`{"transactionId":"t2","blockNumber":8,"transactionIndex":0,"timestamp":"2026-11-22T07:00:00.123456789Z","isDelete":false,"value":"/w==","valueEncoding":"base64"},` +
 		`{"transactionId":"t1","blockNumber":7,"transactionIndex":2,"timestamp":"2026-11-22T07:00:00.123456789Z","isDelete":false,"value":{"n":1.0}}]}` + "\n"
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("(-got +want):\n%s", diff)
+	}
+	var ids []string
+	for next := "?limit=1"; next != ""; {
+		var page struct {
+			History []struct{ TransactionID string }
+			Next    string
+		}
+		if err := json.Unmarshal(do(t, h, "GET", "/v1/channels/alpha/chaincodes/probe/history/k"+next, nil).body, &page); err != nil {
+			t.Fatal(err)
+		}
+		for _, change := range page.History {
+			ids = append(ids, change.TransactionID)
+		}
+		if next = ""; page.Next != "" {
+			next = "?limit=1&before=" + page.Next
+		}
+	}
+	if diff := cmp.Diff(ids, []string{"t3", "t2", "t1"}); diff != "" {
+		t.Errorf("pages (-got +want):\n%s", diff)
+	}
+	for query, field := range map[string]string{"limit=0": "limit", "limit=1001": "limit", "limit=x": "limit", "before=": "before", "before=7": "before", "before=x": "before", "after=1": "after"} {
+		if p := do(t, h, "GET", "/v1/channels/alpha/chaincodes/probe/history/k?"+query, nil).problem(t); p.Status != 400 || p.Field != field {
+			t.Errorf("%s: got %+v", query, p)
+		}
 	}
 }
 

@@ -28,6 +28,8 @@ const (
 const (
 	// DefaultBlocks and MaxBlocks bound how many blocks one page holds.
 	DefaultBlocks, MaxBlocks = 20, 100
+	// DefaultHistory and MaxHistory bound how many changes of a key one page holds: a query page (SURFACE.md, Limits).
+	DefaultHistory, MaxHistory = 100, 1000
 	// maxPage ends a page of blocks early once it holds this many bytes of Fabric blocks; it always has one block. The
 	// rest of Lambda's payload is for what JSON adds.
 	maxPage = 2 << 20

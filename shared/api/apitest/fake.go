@@ -13,6 +13,7 @@ import (
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 
 	"peerless/shared/api"
+	"peerless/shared/channelconfig"
 	"peerless/shared/gateway"
 	"peerless/shared/ledger"
 )
@@ -36,7 +37,7 @@ type Fake struct {
 	events     []gateway.Event
 	height     uint64
 	more       chan struct{} // closed when there is more
-	open       int           // events that are not closed
+	open       int           // event readers
 }
 
 var (
@@ -111,11 +112,18 @@ func (f *Fake) Channel(_ context.Context, name string) (api.Channel, error) {
 	return &channel{f, blocks, f.Txs[name]}, nil
 }
 
-func (f *Fake) History(ctx context.Context, channel, chaincode, key string) ([]ledger.Change, error) {
+func (f *Fake) History(ctx context.Context, channel, chaincode, key string, before ledger.Version, limit int) ([]ledger.Change, error) {
 	if _, err := f.Channel(ctx, channel); err != nil {
 		return nil, err
 	}
-	return f.Changes[channel+" "+chaincode+" "+key], nil
+	var changes []ledger.Change
+	for _, c := range f.Changes[channel+" "+chaincode+" "+key] {
+		older := before == ledger.Version{} || c.Version.Block < before.Block || c.Version.Block == before.Block && c.Version.Tx < before.Tx
+		if older && len(changes) < limit {
+			changes = append(changes, c)
+		}
+	}
+	return changes, nil
 }
 
 type channel struct {
@@ -137,14 +145,16 @@ func (c *channel) RawBlock(_ context.Context, n uint64) ([]byte, error) {
 	return c.blocks[n], nil
 }
 
-func (c *channel) Locate(_ context.Context, txID string) (ledger.TxEntry, error) {
+func (c *channel) Entry(_ context.Context, txID string) (ledger.TxEntry, error) {
 	if entry, ok := c.txs[txID]; ok {
 		return entry, nil
 	}
 	return ledger.TxEntry{}, ledger.ErrNotFound
 }
 
-func (c *channel) Organizations() []string { return []string{"Org1MSP", "Org2MSP"} }
+func (c *channel) Config() *channelconfig.Config {
+	return &channelconfig.Config{Organizations: []channelconfig.Organization{{MSPID: "Org1MSP"}, {MSPID: "Org2MSP"}}}
+}
 
 // Commit adds events, in the order of the chain, and sets the height to behind the last.
 func (f *Fake) Commit(events ...gateway.Event) {
@@ -169,7 +179,7 @@ func (f *Fake) grow(height uint64) {
 	}
 }
 
-// Open is the number of event readers that were not closed.
+// Open is the number of event readers whose context has not ended.
 func (f *Fake) Open() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -183,6 +193,11 @@ func (f *Fake) Events(ctx context.Context, r gateway.EventsRequest) (api.Events,
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.open++
+	context.AfterFunc(ctx, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.open--
+	})
 	return &reader{fake: f, request: r, position: r.FromBlock}, nil
 }
 
@@ -192,7 +207,6 @@ type reader struct {
 	request  gateway.EventsRequest
 	next     int
 	position uint64
-	closed   bool
 }
 
 func (r *reader) Next(ctx context.Context) (*gateway.Event, error) {
@@ -223,16 +237,6 @@ func (r *reader) Next(ctx context.Context) (*gateway.Event, error) {
 }
 
 func (r *reader) Position() uint64 { return r.position }
-
-func (r *reader) Close() error {
-	r.fake.mu.Lock()
-	defer r.fake.mu.Unlock()
-	if !r.closed {
-		r.closed = true
-		r.fake.open--
-	}
-	return nil
-}
 
 func (f *Fake) Deploy(ctx context.Context, channel string, spec api.DeploySpec, pkg io.Reader) (*api.Chaincode, error) {
 	if _, err := f.Channel(ctx, channel); err != nil {

@@ -1,0 +1,225 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// A Channel is a channel of the server.
+type Channel struct {
+	Name             string   `json:"name"`
+	Height           uint64   `json:"height"`
+	Organizations    []string `json:"organizations"`
+	CurrentBlockHash string   `json:"currentBlockHash"`
+}
+
+// A Chaincode is one that a channel defines.
+type Chaincode struct {
+	Name      string `json:"name"`
+	Version   string `json:"version"`
+	Sequence  int64  `json:"sequence"`
+	Policy    string `json:"policy,omitempty"`
+	PackageID string `json:"packageId,omitempty"`
+	Language  string `json:"language,omitempty"`
+}
+
+// Healthy returns nil if the server can commit.
+func (c *Client) Healthy(ctx context.Context) error { return c.get(ctx, "/healthz", nil) }
+
+// Channels returns the names of the channels, sorted.
+func (c *Client) Channels(ctx context.Context) ([]string, error) {
+	var list struct{ Channels []struct{ Name string } }
+	if err := c.get(ctx, "/v1/channels", &list); err != nil {
+		return nil, err
+	}
+	names := make([]string, len(list.Channels))
+	for i, channel := range list.Channels {
+		names[i] = channel.Name
+	}
+	return names, nil
+}
+
+// Channel returns a channel.
+func (c *Client) Channel(ctx context.Context, name string) (*Channel, error) {
+	out := &Channel{}
+	return result(out, c.get(ctx, channelPath(name), out))
+}
+
+// CreateChannel makes a channel of these organisations; of the caller's alone if there are none.
+func (c *Client) CreateChannel(ctx context.Context, name string, organizations ...string) (*Channel, error) {
+	in := struct {
+		Name          string   `json:"name"`
+		Organizations []string `json:"organizations,omitempty"`
+	}{name, organizations}
+	out := &Channel{}
+	return result(out, c.post(ctx, "/v1/channels", in, out))
+}
+
+// Chaincodes returns what a channel defines, sorted by name.
+func (c *Client) Chaincodes(ctx context.Context, channel string) ([]Chaincode, error) {
+	var list struct{ Chaincodes []Chaincode }
+	err := c.get(ctx, channelPath(channel)+"/chaincodes", &list)
+	return list.Chaincodes, err
+}
+
+// Chaincode returns one of a channel's chaincodes.
+func (c *Client) Chaincode(ctx context.Context, channel, name string) (*Chaincode, error) {
+	out := &Chaincode{}
+	return result(out, c.get(ctx, chaincodePath(channel, name), out))
+}
+
+// A DeploySpec says how a package is to be defined. What is left out, the server decides.
+type DeploySpec struct {
+	Channel, Name, Version, Policy string
+	Sequence                       int64
+}
+
+// Deploy sends a package, a Fabric .tar.gz or a function zip, as it is read, and returns when the chaincode answers.
+func (c *Client) Deploy(ctx context.Context, spec DeploySpec, pkg io.Reader) (*Chaincode, error) {
+	query := make(url.Values)
+	for name, value := range map[string]string{"name": spec.Name, "version": spec.Version, "policy": spec.Policy} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	if spec.Sequence != 0 {
+		query.Set("sequence", strconv.FormatInt(spec.Sequence, 10))
+	}
+	path := channelPath(spec.Channel) + "/chaincodes"
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	out := &Chaincode{}
+	return result(out, c.do(ctx, call{http.MethodPost, path, pkg, []string{"Content-Type", "application/octet-stream"}}, out))
+}
+
+// Remove takes a chaincode off a channel. Its state and history stay.
+func (c *Client) Remove(ctx context.Context, channel, name string) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: chaincodePath(channel, name)}, nil)
+}
+
+// A Block is a block as the API shows it. Raw is the whole JSON object.
+type Block struct {
+	Number       uint64        `json:"number"`
+	Hash         string        `json:"hash"`
+	PreviousHash string        `json:"previousHash"`
+	DataHash     string        `json:"dataHash"`
+	Size         int           `json:"size"`
+	Transactions []Transaction `json:"transactions"`
+	Raw          json.RawMessage
+}
+
+// UnmarshalJSON keeps the whole.
+func (b *Block) UnmarshalJSON(raw []byte) error {
+	type plain Block
+	err := json.Unmarshal(raw, (*plain)(b))
+	b.Raw = append(json.RawMessage(nil), raw...)
+	return err
+}
+
+// A Transaction is a transaction as the API shows it. Raw is the whole JSON object, with the read-write set. BlockNumber
+// is set by Client.Transaction only.
+type Transaction struct {
+	BlockNumber    uint64                             `json:"blockNumber"`
+	TransactionID  string                             `json:"transactionId"`
+	Index          int                                `json:"index"`
+	Type           string                             `json:"type"`
+	ValidationCode string                             `json:"validationCode"`
+	Timestamp      time.Time                          `json:"timestamp"`
+	Creator        struct{ MSPID, CommonName string } `json:"creator"`
+	Chaincode      struct{ Name, Version string }     `json:"chaincode"`
+	Args           []json.RawMessage                  `json:"args"` // strings, or {"base64":…}; the function first
+	Raw            json.RawMessage
+}
+
+// UnmarshalJSON keeps the whole.
+func (t *Transaction) UnmarshalJSON(raw []byte) error {
+	type plain Transaction
+	err := json.Unmarshal(raw, (*plain)(t))
+	t.Raw = append(json.RawMessage(nil), raw...)
+	return err
+}
+
+// A BlockPage is a page of blocks. Next is where the following one starts, nil at the end of the chain.
+type BlockPage struct {
+	Height uint64  `json:"height"`
+	Blocks []Block `json:"blocks"`
+	Next   *uint64 `json:"next"`
+}
+
+// Blocks returns at most limit blocks from a number on; a negative one counts from the end. The zero limit is the server's.
+func (c *Client) Blocks(ctx context.Context, channel string, from int64, limit int) (*BlockPage, error) {
+	path := fmt.Sprintf("%s/blocks?from=%d", channelPath(channel), from)
+	if limit > 0 {
+		path += fmt.Sprintf("&limit=%d", limit)
+	}
+	out := &BlockPage{}
+	return result(out, c.get(ctx, path, out))
+}
+
+// Block returns a block.
+func (c *Client) Block(ctx context.Context, channel string, number uint64) (*Block, error) {
+	out := &Block{}
+	return result(out, c.get(ctx, fmt.Sprintf("%s/blocks/%d", channelPath(channel), number), out))
+}
+
+// RawBlock returns a block as Fabric's common.Block, marshalled.
+func (c *Client) RawBlock(ctx context.Context, channel string, number uint64) ([]byte, error) {
+	path := fmt.Sprintf("%s/blocks/%d", channelPath(channel), number)
+	response, err := c.send(ctx, call{http.MethodGet, path, nil, []string{"Accept", "application/x-protobuf"}})
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	raw, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, fmt.Errorf("GET %s: read the answer: %w", path, err)
+	}
+	return raw, nil
+}
+
+// Transaction returns a transaction, valid or not.
+func (c *Client) Transaction(ctx context.Context, channel, id string) (*Transaction, error) {
+	out := &Transaction{}
+	return result(out, c.get(ctx, channelPath(channel)+"/transactions/"+url.PathEscape(id), out))
+}
+
+// A Change is one entry of a key's history.
+type Change struct {
+	TransactionID    string          `json:"transactionId"`
+	BlockNumber      uint64          `json:"blockNumber"`
+	TransactionIndex uint64          `json:"transactionIndex"`
+	Timestamp        time.Time       `json:"timestamp"`
+	IsDelete         bool            `json:"isDelete"`
+	Value            json.RawMessage `json:"value"`
+	ValueEncoding    string          `json:"valueEncoding,omitempty"`
+}
+
+// History calls each with the changes of a key, newest first, until there are no more or it returns an error.
+func (c *Client) History(ctx context.Context, channel, chaincode, key string, each func(Change) error) error {
+	path := chaincodePath(channel, chaincode) + "/history/" + url.PathEscape(key)
+	for query := ""; ; {
+		var page struct {
+			History []Change
+			Next    string
+		}
+		if err := c.get(ctx, path+query, &page); err != nil {
+			return err
+		}
+		for _, change := range page.History {
+			if err := each(change); err != nil {
+				return err
+			}
+		}
+		if page.Next == "" {
+			return nil
+		}
+		query = "?before=" + url.QueryEscape(page.Next)
+	}
+}
