@@ -44,19 +44,22 @@ func (e *execution) deliver(msg *peer.ChaincodeMessage) {
 
 // Execute runs an invocation on the chaincode, as Host.Execute says. It waits for the chaincode to register.
 func (s *Session) Execute(ctx context.Context, inv *Invocation) (*Result, error) {
-	result, err := s.execute(ctx, inv)
+	answer, err := s.execute(ctx, inv)
 	if err != nil {
 		return nil, fmt.Errorf("error sending: %w", err)
 	}
-	return result.result(inv)
+	return inv.result(answer)
 }
 
-func (s *Session) execute(ctx context.Context, inv *Invocation) (*answer, error) {
+// execute returns the message that ends the execution: COMPLETED or ERROR.
+func (s *Session) execute(ctx context.Context, inv *Invocation) (*peer.ChaincodeMessage, error) {
 	select {
 	case <-s.registered:
 	case <-s.done:
 		return nil, ErrCrashed
 	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
 		return nil, interrupted(ctx)
 	}
 	msg, err := inv.message()
@@ -120,11 +123,8 @@ func (s *Session) cancel(e *execution) {
 	s.forgetLocked(e.key)
 }
 
-// An answer is the message that ends an execution.
-type answer struct{ msg *peer.ChaincodeMessage }
-
 // run answers the chaincode until it is finished, or ctx or the session is.
-func (e *execution) run(ctx context.Context) (*answer, error) {
+func (e *execution) run(ctx context.Context) (*peer.ChaincodeMessage, error) {
 	s := e.session
 	defer e.closeQueries()
 	for {
@@ -153,7 +153,7 @@ func (e *execution) run(ctx context.Context) (*answer, error) {
 		switch in.msg.Type {
 		case peer.ChaincodeMessage_COMPLETED, peer.ChaincodeMessage_ERROR:
 			s.cancel(e)
-			return &answer{in.msg}, nil
+			return in.msg, nil
 		}
 		out, err := e.handle(ctx, in.msg)
 		if err != nil {
@@ -216,26 +216,24 @@ func (e *execution) abandon() {
 }
 
 // result reads the message that ended an execution.
-func (a *answer) result(inv *Invocation) (*Result, error) {
-	switch a.msg.Type {
-	case peer.ChaincodeMessage_COMPLETED:
-		response := &peer.Response{}
-		if err := proto.Unmarshal(a.msg.Payload, response); err != nil {
-			return nil, fmt.Errorf("%w: failed to unmarshal response for transaction %s: %w", ErrProtocol, inv.Proposal.TxID, err)
-		}
-		result := &Result{Response: response}
-		if event := a.msg.ChaincodeEvent; event != nil {
-			result.Event = &peer.ChaincodeEvent{
-				ChaincodeId: inv.Chaincode,
-				TxId:        inv.Proposal.TxID,
-				EventName:   event.EventName,
-				Payload:     append([]byte(nil), event.Payload...),
-			}
-		}
-		return result, nil
-	default:
-		return nil, fmt.Errorf("%w: %s", ErrFailed, a.msg.Payload)
+func (inv *Invocation) result(answer *peer.ChaincodeMessage) (*Result, error) {
+	if answer.Type == peer.ChaincodeMessage_ERROR {
+		return nil, fmt.Errorf("%w: %s", ErrFailed, answer.Payload)
 	}
+	response := &peer.Response{}
+	if err := proto.Unmarshal(answer.Payload, response); err != nil {
+		return nil, fmt.Errorf("%w: failed to unmarshal response for transaction %s: %w", ErrProtocol, inv.Proposal.TxID, err)
+	}
+	result := &Result{Response: response}
+	if event := answer.ChaincodeEvent; event != nil {
+		result.Event = &peer.ChaincodeEvent{
+			ChaincodeId: inv.Chaincode,
+			TxId:        inv.Proposal.TxID,
+			EventName:   event.EventName,
+			Payload:     clone(event.Payload),
+		}
+	}
+	return result, nil
 }
 
 // interrupted says how ctx ended.

@@ -180,13 +180,32 @@ func TestNilInit(t *testing.T) {
 	}
 }
 
+// A manualDeadline passes when the test says so.
+type manualDeadline struct {
+	context.Context
+	passed chan struct{}
+}
+
+func (d manualDeadline) Done() <-chan struct{} { return d.passed }
+
+func (d manualDeadline) Err() error {
+	select {
+	case <-d.passed:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
 // A hung contract loses its own transaction at the deadline; others go on. Until it has come back, its transaction cannot
 // run again, and what it asks for is refused.
 func TestHungContract(t *testing.T) {
 	t.Parallel()
+	deadline := manualDeadline{t.Context(), make(chan struct{})}
 	release, seen := make(chan struct{}), make(chan error, 1)
 	host := start(t, contract{
 		"hang": func(stub shim.ChaincodeStubInterface, _ []string) *peer.Response {
+			close(deadline.passed)
 			<-release
 			_, err := stub.GetState("n")
 			seen <- err
@@ -196,9 +215,7 @@ func TestHungContract(t *testing.T) {
 	})
 	state := simtest.NewState()
 	hung := invocation(t, state, "hang")
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	_, err := host.Execute(ctx, hung)
+	_, err := host.Execute(deadline, hung)
 	if !errors.Is(err, chaincode.ErrTimeout) || err.Error() != "error sending: timeout expired while executing transaction" {
 		t.Errorf("hung contract: got %v, want ErrTimeout in Fabric's words", err)
 	}

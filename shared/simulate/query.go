@@ -137,7 +137,8 @@ func (it *Iterator) fill(ctx context.Context) (bool, error) {
 	if len(it.rows) > 0 {
 		return true, nil
 	}
-	if it.last {
+	if it.last || it.end != "" && it.next >= it.end {
+		it.last = true
 		return false, nil
 	}
 	limit := nextFetch

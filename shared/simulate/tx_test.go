@@ -171,12 +171,14 @@ func TestRangeRecords(t *testing.T) {
 	read("b", "z", 2)
 	read("b", "d", 2)
 	read("b", "d", 3)
+	read("d", "b", 1)
 	raw := &kvrwset.RangeQueryInfo_RawReads{RawReads: &kvrwset.QueryReads{KvReads: []*kvrwset.KVRead{{Key: "b", Version: version(0)}, {Key: "c", Version: version(0)}}}}
 	compare(t, tx, &kvrwset.KVRWSet{RangeQueriesInfo: []*kvrwset.RangeQueryInfo{
 		{StartKey: "b", EndKey: "c", ReadsInfo: raw},
 		{StartKey: "b"},
 		{StartKey: "x", EndKey: "z", ItrExhausted: true},
 		{StartKey: "b", EndKey: "d", ItrExhausted: true, ReadsInfo: raw},
+		{StartKey: "d", EndKey: "b", ItrExhausted: true},
 	}})
 }
 
