@@ -356,6 +356,23 @@ func TestIssue(t *testing.T) {
 	}
 }
 
+// A Fabric peer rewrites a certificate whose signature has a high S, and then takes it for another than was presented.
+func TestIssuedCertificatesAreLowS(t *testing.T) {
+	t.Parallel()
+	ca, _ := organisation(t)
+	authority, _ := keyOf(t, ca)
+	check := &msp.Identity{Cert: authority}
+	for range 16 { // each high with probability ½ if nothing were done
+		cert := issue(t, ca, msp.IssueRequest{CommonName: "user", Role: msp.RoleClient}).Cert
+		if err := check.Verify(cert.RawTBSCertificate, cert.Signature); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := check.Verify(authority.RawTBSCertificate, authority.Signature); err != nil {
+		t.Errorf("the authority's own: %v", err)
+	}
+}
+
 func TestReload(t *testing.T) {
 	t.Parallel()
 	ca, manager := organisation(t)

@@ -48,7 +48,8 @@ type ProposalSpec struct {
 	IsInit             bool
 }
 
-// A Proposal is a proposal taken apart. Its fields share memory with its messages and are not to be modified.
+// A Proposal is a proposal taken apart, as NewProposal and ParseProposal return it. Its fields share memory with its
+// messages and are not to be modified.
 type Proposal struct {
 	Signed             *peer.SignedProposal // ProposalBytes, and the signature over them
 	Proposal           *peer.Proposal
@@ -113,8 +114,9 @@ func NewProposal(spec ProposalSpec) (*Proposal, error) {
 }
 
 // ParseProposal takes a signed proposal apart and makes the checks of Fabric's endorser that need no identity, in its
-// order (UnpackProposal, UnpackedProposal.Validate): errors are ErrMalformed or ErrInvalid, with Fabric's texts. Whether
-// the creator is known, and whether it signed, is still to be checked.
+// order (UnpackProposal, UnpackedProposal.Validate): errors are ErrMalformed or ErrInvalid, with Fabric's texts. With
+// ErrInvalid the proposal is returned as well, for whoever wants to say which one it was. Whether the creator is known, and
+// whether it signed, is still to be checked.
 func ParseProposal(signed *peer.SignedProposal) (*Proposal, error) {
 	p := &Proposal{Signed: signed, Proposal: &peer.Proposal{}}
 	if err := proto.Unmarshal(signed.GetProposalBytes(), p.Proposal); err != nil {
