@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -201,9 +202,17 @@ type Change struct {
 	ValueEncoding    string          `json:"valueEncoding,omitempty"`
 }
 
+// escapeKey escapes a key for a path. One of dots alone would be taken for a step up by what stands between.
+func escapeKey(key string) string {
+	if strings.Trim(key, ".") == "" {
+		return strings.ReplaceAll(key, ".", "%2E")
+	}
+	return url.PathEscape(key)
+}
+
 // History calls each with the changes of a key, newest first, until there are no more or it returns an error.
 func (c *Client) History(ctx context.Context, channel, chaincode, key string, each func(Change) error) error {
-	path := chaincodePath(channel, chaincode) + "/history/" + url.PathEscape(key)
+	path := chaincodePath(channel, chaincode) + "/history/" + escapeKey(key)
 	for query := ""; ; {
 		var page struct {
 			History []Change
