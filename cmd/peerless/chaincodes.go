@@ -1,0 +1,77 @@
+package main
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"peerless/shared/api"
+)
+
+func newChaincodesCommand(a *app) *cobra.Command {
+	var channel string
+	cmd := &cobra.Command{
+		Use:   "chaincodes",
+		Short: "List a channel's chaincodes, or remove one",
+		Example: `  peerless chaincodes --channel main
+  peerless chaincodes remove mycontract`,
+		Args: unknownCommand,
+	}
+	r := newRemote(cmd)
+	addChannel(cmd, &channel)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := r.open(a); err != nil {
+			return err
+		}
+		var list struct {
+			Chaincodes []api.Chaincode `json:"chaincodes"`
+		}
+		raw, err := r.get(cmd.Context(), channelPath(channel, "chaincodes"), &list)
+		if err != nil {
+			return err
+		}
+		if a.json {
+			return a.printRaw(raw)
+		}
+		rows := make([][]string, len(list.Chaincodes))
+		for i, c := range list.Chaincodes {
+			policy := c.Policy
+			if policy == "" {
+				policy = "the channel's majority"
+			}
+			rows[i] = []string{c.Name, c.Version, strconv.FormatInt(c.Sequence, 10), c.Language, policy}
+		}
+		return a.printTable([]string{"NAME", "VERSION", "SEQUENCE", "LANGUAGE", "POLICY"}, rows)
+	}
+	cmd.AddCommand(newChaincodesRemoveCommand(a))
+	return cmd
+}
+
+func newChaincodesRemoveCommand(a *app) *cobra.Command {
+	var channel string
+	cmd := &cobra.Command{
+		Use:     "remove NAME",
+		Short:   "Stop a chaincode and take it off the channel: its state and history stay",
+		Example: `  peerless chaincodes remove mycontract --channel main`,
+		Args:    arguments(1, 1, "a chaincode's name"),
+	}
+	r := newRemote(cmd)
+	addChannel(cmd, &channel)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := r.open(a); err != nil {
+			return err
+		}
+		if _, err := r.call(cmd.Context(), http.MethodDelete, channelPath(channel, "chaincodes", args[0]), nil, nil); err != nil {
+			return err
+		}
+		if a.json {
+			return a.printJSON(struct {
+				Removed string `json:"removed"`
+			}{args[0]})
+		}
+		a.note("removed %s from %s", args[0], channel)
+		return nil
+	}
+	return cmd
+}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"peerless/shared/api"
+	"peerless/shared/deploy"
+)
+
+type devConfig struct {
+	http, data, ready string
+	dirs              []string
+}
+
+func newDevCommand(a *app) *cobra.Command {
+	var config devConfig
+	cmd := &cobra.Command{
+		Use:   "dev [DIR…]",
+		Short: "Run contracts on this machine, and run them again when they change",
+		Long: `Dev is the whole platform in one process, for development. It builds the contracts in the directories given, deploys
+them to the channel main, and prints a line for each that calls it. When a contract's source changes it is built and
+deployed again; while it does not compile, the old version goes on.
+
+Without DIR it takes every contract in contracts/, if there is such a folder, else the current directory. No key is
+needed: requests say who calls in X-Peerless-User, and it answers this machine only. What is committed stays in --data.`,
+		Example: `  peerless dev
+  peerless dev ./mycontract --http 127.0.0.1:9000 --data /tmp/mydata`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			config.dirs = args
+			return a.dev(cmd.Context(), config)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&config.http, "http", defaultHTTP, "the address to answer at; port 0 is any free one")
+	f.StringVar(&config.data, "data", defaultData, "the directory that keeps the ledger")
+	f.StringVar(&config.ready, "ready-file", "", "write the server's URL to this file when it is ready: for scripts")
+	return cmd
+}
+
+// development is a running peerless dev.
+type development struct {
+	*app
+	*platform
+	url string
+
+	mu sync.Mutex // held while something is written: contracts change independently
+}
+
+func (a *app) dev(ctx context.Context, config devConfig) (err error) {
+	contracts, err := findContracts(config.dirs)
+	if err != nil {
+		return err
+	}
+	l, err := listen(config.http, "", "")
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	p, err := openPlatform(config.data, a.logger(slog.LevelInfo))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	if err := p.EnsureChannel(ctx, defaultChannel); err != nil {
+		return fmt.Errorf("open the channel %s: %w", defaultChannel, err)
+	}
+	handler, err := p.Handler(p.devAuth(), 0)
+	if err != nil {
+		return err
+	}
+	d := &development{app: a, platform: p, url: l.url}
+	d.greet(l.Addr(), config.data)
+
+	ctx, stop := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() {
+		defer stop()
+		served <- serveHTTP(ctx, l, handler, api.GuardLocal(handler))
+	}()
+	var watching sync.WaitGroup
+	for _, c := range contracts {
+		watching.Go(func() { d.watch(ctx, c) }) // before the first build: it must not miss a change
+	}
+	for _, c := range contracts {
+		d.deploy(ctx, c)
+	}
+	if err = announce(config.ready, l.url); err != nil {
+		stop()
+	}
+	watching.Wait()
+	<-ctx.Done()
+	return errors.Join(err, <-served)
+}
+
+// A contract is one that peerless dev runs.
+type contract struct {
+	*deploy.Contract
+	root     string     // the directory that is watched: the one given
+	updating sync.Mutex // held while it is built and deployed
+}
+
+// devAuth believes what requests say about who sends them.
+func (p *platform) devAuth() *api.DevAuth {
+	return &api.DevAuth{Organization: p.Organization, Signer: p.User, Known: func(mspID string) bool {
+		return slices.Contains(p.Organizations.Organizations(), mspID)
+	}}
+}
+
+// findContracts finds the contracts in the directories given, or where they are by default.
+func findContracts(dirs []string) ([]*contract, error) {
+	if len(dirs) == 0 {
+		found, err := defaultContracts()
+		if err != nil || len(found) > 0 {
+			return found, err
+		}
+		dirs = []string{"."}
+	}
+	var contracts []*contract
+	names := make(map[string]string)
+	for _, dir := range dirs {
+		c, err := deploy.Detect(dir)
+		if err != nil {
+			return nil, fmt.Errorf("%w: name the directory of a contract, or make one with peerless init", err)
+		}
+		if other, twice := names[c.Name]; twice {
+			return nil, fmt.Errorf("%s and %s would both be called %q: rename one of the directories", other, dir, c.Name)
+		}
+		names[c.Name] = dir
+		contracts = append(contracts, &contract{Contract: c, root: dir})
+	}
+	return contracts, nil
+}
+
+// defaultContracts are those in the folder contracts, if there is one.
+func defaultContracts() ([]*contract, error) {
+	entries, err := os.ReadDir("contracts")
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for contracts: %w", err)
+	}
+	var contracts []*contract
+	for _, entry := range entries {
+		if !entry.IsDir() {
+			continue
+		}
+		dir := filepath.Join("contracts", entry.Name())
+		c, err := deploy.Detect(dir)
+		if errors.Is(err, deploy.ErrNoContract) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		contracts = append(contracts, &contract{Contract: c, root: dir})
+	}
+	return contracts, nil
+}
+
+func (d *development) greet(address net.Addr, data string) {
+	if d.json {
+		d.printJSON(devEvent{Event: "listening", URL: d.url})
+		return
+	}
+	fmt.Fprintf(d.out, "Peerless answers at %s (try %s/docs), and keeps its ledger in %s\n", d.url, d.url, data)
+	if tcp, ok := address.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+		d.note("warning: %s is not of this machine alone, and no key is needed: for others to use it, run peerless serve", address)
+	}
+}
+
+// A devEvent is a line of peerless dev --json.
+type devEvent struct {
+	Event     string `json:"event"` // listening, deployed, failed
+	URL       string `json:"url,omitempty"`
+	Chaincode string `json:"chaincode,omitempty"`
+	Version   string `json:"version,omitempty"`
+	Sequence  int64  `json:"sequence,omitempty"`
+	Curl      string `json:"curl,omitempty"`
+	Error     string `json:"error,omitempty"`
+	Output    string `json:"output,omitempty"` // the compiler's
+}
+
+// watch deploys a contract again whenever its source changes, until ctx ends.
+func (d *development) watch(ctx context.Context, c *contract) {
+	if err := deploy.Watch(ctx, c.root, func() { d.deploy(ctx, c) }); err != nil {
+		d.report(c, fmt.Errorf("changes of %s are not noticed any more: %w", c.root, err))
+	}
+}

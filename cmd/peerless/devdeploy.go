@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"peerless/shared/deploy"
+	"peerless/shared/gateway"
+	"peerless/shared/ledger"
+)
+
+// versionDigits is how much of the hash of a contract's source is its version in peerless dev.
+const versionDigits = 12
+
+// deploy builds a contract, runs it, and says how it is called. What fails is reported: the old version goes on.
+func (d *development) deploy(ctx context.Context, c *contract) {
+	c.updating.Lock()
+	defer c.updating.Unlock()
+	definition, err := d.update(ctx, c)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		d.report(c, err)
+		return
+	}
+	line := d.curl(ctx, c.Name)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.json {
+		d.printJSON(devEvent{Event: "deployed", Chaincode: c.Name, Version: definition.Version, Sequence: definition.Sequence, Curl: line})
+		return
+	}
+	fmt.Fprintf(d.out, "%s runs, version %s:\n  %s\n", c.Name, definition.Version, line)
+}
+
+// update makes the channel run the contract as its source is now.
+func (d *development) update(ctx context.Context, c *contract) (gateway.Definition, error) {
+	program, err := deploy.Build(ctx, c.Dir, deploy.BuildConfig{})
+	if err != nil {
+		return gateway.Definition{}, err
+	}
+	version := program.Hash[:versionDigits]
+	current, err := d.Gateway.Definition(ctx, defaultChannel, c.Name)
+	if err == nil && current.Version == version {
+		_, bindErr := d.Chaincodes.Binding(defaultChannel, c.Name)
+		if bindErr == nil {
+			return current, nil
+		}
+		if !errors.Is(bindErr, ledger.ErrNotFound) {
+			return gateway.Definition{}, bindErr
+		}
+	}
+	executable, err := os.ReadFile(program.Path)
+	if err != nil {
+		return gateway.Definition{}, fmt.Errorf("read the program of %s: %w", c.Name, err)
+	}
+	pkg, err := deploy.PackBinary(c.Name, program.Platform, executable)
+	if err != nil {
+		return gateway.Definition{}, err
+	}
+	return d.Deploy(ctx, defaultChannel, pkg, gateway.Definition{Name: c.Name, Version: version})
+}
+
+// report tells that a contract could not be deployed.
+func (d *development) report(c *contract, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var build *deploy.BuildError
+	output := ""
+	if errors.As(err, &build) {
+		output = strings.TrimRight(build.Output, "\n")
+	}
+	if d.json {
+		d.printJSON(devEvent{Event: "failed", Chaincode: c.Name, Error: explain(err), Output: output})
+		return
+	}
+	d.note("%s is not deployed: %s", c.Name, lineOf(explain(err)))
+	if output != "" {
+		d.note("%s", output)
+	}
+	if _, bound := d.Chaincodes.Binding(defaultChannel, c.Name); bound == nil {
+		d.note("the version before goes on; save the source to try again")
+	}
+}
+
+// curl is a command that calls a function of the contract: one that it says it has, if it says so.
+func (d *development) curl(ctx context.Context, name string) string {
+	var call *sampleCall
+	if user, err := d.User("", "dev", nil); err == nil {
+		answer, err := d.Gateway.EvaluateTransaction(ctx, gateway.Request{
+			Channel: defaultChannel, Chaincode: name, Function: metadataFunction, User: user,
+		})
+		if err == nil {
+			call = chooseCall(answer.Response.GetPayload())
+		}
+	}
+	if call == nil {
+		call = &sampleCall{verb: "submit", Function: "FUNCTION", Args: []string{"ARGUMENT"}}
+	}
+	body, err := json.Marshal(call)
+	if err != nil { // strings only: cannot fail
+		body = []byte("{}")
+	}
+	return fmt.Sprintf("curl %s%s -d '%s'", d.url, channelPath(defaultChannel, "chaincodes", name, call.verb), strings.ReplaceAll(string(body), "'", `\u0027`))
+}

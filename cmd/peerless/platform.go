@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"peerless/shared/api"
+	"peerless/shared/ledger"
+	"peerless/shared/node"
+	"peerless/shared/store/pebble"
+)
+
+// What lies where in a data directory. The node keeps identities and packages beside these.
+const (
+	storeDir = "ledger"
+	keysFile = "keys.json"
+)
+
+const (
+	defaultData         = ".peerless"
+	defaultOrganization = node.DefaultOrganization
+	defaultHTTP         = "127.0.0.1:8080"
+	// drainTime is how long requests may take to end when the server stops: a contract's time and a little.
+	drainTime = 30 * time.Second
+)
+
+// A platform is a data directory, open and ready to be served.
+type platform struct {
+	*node.Node
+	store ledger.Store
+}
+
+func openPlatform(data string, logger *slog.Logger) (*platform, error) {
+	store, err := openStore(data, pebble.Config{Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	n, err := node.Open(node.Config{Store: store, Data: data, Logger: logger})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", data, err), store.Close())
+	}
+	return &platform{n, store}, nil
+}
+
+// openStore opens the ledger of a data directory, and makes it if it is not there.
+func openStore(data string, config pebble.Config) (*pebble.Store, error) {
+	if err := checkData(data); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w: choose another with --data", err)
+	}
+	return pebble.Open(filepath.Join(data, storeDir), config)
+}
+
+// checkData refuses a directory that holds something else, before anything is written to it.
+func checkData(data string) error {
+	entries, err := os.ReadDir(data)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open the data directory: %w: choose another with --data", err)
+	}
+	if _, err := os.Stat(filepath.Join(data, storeDir)); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is not a data directory of Peerless, and not empty: choose another with --data", data)
+	}
+	return nil
+}
+
+// Close ends the contracts and then the store.
+func (p *platform) Close() error {
+	return errors.Join(p.Node.Close(), p.store.Close())
+}
+
+// listener is where a server answers.
+type listener struct {
+	net.Listener
+	url string
+}
+
+// listen binds the address. With a certificate it speaks TLS.
+func listen(address, certFile, keyFile string) (*listener, error) {
+	var config *tls.Config
+	if certFile != "" || keyFile != "" {
+		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+		if err != nil {
+			return nil, fmt.Errorf("load the TLS certificate: %w", err)
+		}
+		config = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}}
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, &listenError{address, err}
+	}
+	bound := &listener{Listener: l, url: "http://" + reachable(l.Addr())}
+	if config != nil {
+		bound.Listener, bound.url = tls.NewListener(l, config), "https://"+reachable(l.Addr())
+	}
+	return bound, nil
+}
+
+// reachable is an address at which this machine reaches a listener, also one that is bound to all addresses.
+func reachable(address net.Addr) string {
+	tcp, ok := address.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsUnspecified() {
+		return address.String()
+	}
+	return fmt.Sprintf("127.0.0.1:%d", tcp.Port)
+}
+
+// A listenError is an address that cannot be bound.
+type listenError struct {
+	address string
+	err     error
+}
+
+func (e *listenError) Error() string { return fmt.Sprintf("listen on %s: %v", e.address, e.err) }
+func (e *listenError) Unwrap() error { return e.err }
+
+// serveHTTP serves until ctx ends, and then lets the requests that have begun end.
+func serveHTTP(ctx context.Context, l net.Listener, handler *api.Handler, root http.Handler) error {
+	server := api.NewServer(handler, root)
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve HTTP: %w", err)
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	if err := server.Shutdown(drain); err != nil {
+		server.Close()
+		return fmt.Errorf("stop serving HTTP: some requests did not end within %v: %w", drainTime, err)
+	}
+	return nil
+}
+
+// announce writes the server's URL to a file, if one is asked for, once it answers: for scripts that wait for it. The file
+// appears whole.
+func announce(path, url string) error {
+	if path == "" {
+		return nil
+	}
+	temporary := path + ".new"
+	if err := os.WriteFile(temporary, []byte(url+"\n"), 0o644); err != nil {
+		return fmt.Errorf("write the ready file: %w", err)
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return fmt.Errorf("write the ready file: %w", err)
+	}
+	return nil
+}

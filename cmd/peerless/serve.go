@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"peerless/shared/api"
+)
+
+type serveConfig struct {
+	http, data, ready string
+	cert, key         string
+	verbose           bool
+}
+
+func newServeCommand(a *app) *cobra.Command {
+	var config serveConfig
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a server for real use: it needs keys",
+		Long: `Serve runs the platform on one machine, for real use. Every request needs an API key: if there is none yet, it makes
+one for its operator and prints it, once; peerless key makes more. Contracts are deployed with peerless deploy.
+
+On SIGTERM or SIGINT it takes no new requests, lets those that have begun end, ends the contracts, and closes the
+ledger. What it has acknowledged is on the disk in any case.`,
+		Example: `  peerless serve --data /var/lib/peerless
+  peerless serve --data /var/lib/peerless --http :8443 --tls-cert server.pem --tls-key server.key`,
+		Args: arguments(0, 0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if (config.cert == "") != (config.key == "") {
+				return &usageError{cmd.CommandPath(), "--tls-cert and --tls-key go together"}
+			}
+			return a.serve(cmd.Context(), config)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&config.data, "data", defaultData, "the directory that keeps the ledger, the identities and the keys")
+	f.StringVar(&config.http, "http", defaultHTTP, "the address to answer at; port 0 is any free one")
+	f.StringVar(&config.cert, "tls-cert", "", "a PEM file with the server's certificate, to answer over HTTPS")
+	f.StringVar(&config.key, "tls-key", "", "a PEM file with its key")
+	f.StringVar(&config.ready, "ready-file", "", "write the server's URL to this file when it is ready: for scripts")
+	f.BoolVarP(&config.verbose, "verbose", "v", false, "log every request")
+	return cmd
+}
+
+func (a *app) serve(ctx context.Context, config serveConfig) (err error) {
+	l, err := listen(config.http, config.cert, config.key)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	level := slog.LevelInfo
+	if config.verbose {
+		level = slog.LevelDebug
+	}
+	p, err := openPlatform(config.data, a.logger(level))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	if err := p.EnsureChannel(ctx, defaultChannel); err != nil {
+		return fmt.Errorf("open the channel %s: %w", defaultChannel, err)
+	}
+	keys, err := api.OpenKeys(filepath.Join(config.data, keysFile))
+	if err != nil {
+		return err
+	}
+	secret, err := firstKey(keys)
+	if err != nil {
+		return err
+	}
+	handler, err := p.Handler(&api.KeyAuth{Keys: keys, Signer: p.User}, 0)
+	if err != nil {
+		return err
+	}
+	if err := a.greetOperator(l.url, config.data, secret); err != nil {
+		return err
+	}
+	if err := announce(config.ready, l.url); err != nil {
+		return err
+	}
+	return serveHTTP(ctx, l, handler, handler)
+}
+
+// firstKey makes the operator's key if there is no key at all. It returns "" if there is one.
+func firstKey(keys *api.Keys) (secret string, err error) {
+	list, err := keys.List()
+	if err != nil || len(list) > 0 {
+		return "", err
+	}
+	secret, _, err = keys.Create(api.Key{Name: "operator", Organization: defaultOrganization, Scopes: api.Scopes})
+	if err != nil {
+		return "", fmt.Errorf("make the first key: %w", err)
+	}
+	return secret, nil
+}
+
+func (a *app) greetOperator(url, data, secret string) error {
+	if a.json {
+		return a.printJSON(struct {
+			Event string `json:"event"` // listening
+			URL   string `json:"url"`
+			Key   string `json:"key,omitempty"` // the operator's, when it has just been made
+		}{"listening", url, secret})
+	}
+	fmt.Fprintf(a.out, "Peerless answers at %s, and keeps its ledger in %s\n", url, data)
+	if secret != "" {
+		fmt.Fprintf(a.out, "The operator's key, which is not shown again:\n  %s\n", secret)
+	}
+	return nil
+}
+
+// logger logs to standard error.
+func (a *app) logger(level slog.Level) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if a.json {
+		return slog.New(slog.NewJSONHandler(a.err, options))
+	}
+	return slog.New(slog.NewTextHandler(a.err, options))
+}

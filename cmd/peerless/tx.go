@@ -1,0 +1,147 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// transactionView is a transaction in the API's answers: what a person is shown of it.
+type transactionView struct {
+	BlockNumber    uint64        `json:"blockNumber"`
+	TransactionID  string        `json:"transactionId"`
+	Index          int           `json:"index"`
+	Type           string        `json:"type"`
+	ValidationCode string        `json:"validationCode"`
+	Channel        string        `json:"channel"`
+	Timestamp      time.Time     `json:"timestamp"`
+	Creator        *identityView `json:"creator"`
+	Chaincode      *struct {
+		Name    string `json:"name"`
+		Version string `json:"version"`
+	} `json:"chaincode"`
+	Args     []json.RawMessage `json:"args"`
+	Response *struct {
+		Status  int32           `json:"status"`
+		Message string          `json:"message"`
+		Payload json.RawMessage `json:"payload"`
+	} `json:"response"`
+	Event *struct {
+		Name    string          `json:"name"`
+		Payload json.RawMessage `json:"payload"`
+	} `json:"event"`
+	Endorsers    []identityView `json:"endorsers"`
+	ReadWriteSet []struct {
+		Namespace string `json:"namespace"`
+		Reads     []struct {
+			Key     json.RawMessage `json:"key"`
+			Version *struct {
+				Block uint64 `json:"block"`
+				Tx    uint64 `json:"tx"`
+			} `json:"version"`
+		} `json:"reads"`
+		Writes []struct {
+			Key      json.RawMessage `json:"key"`
+			Value    json.RawMessage `json:"value"`
+			IsDelete bool            `json:"isDelete"`
+		} `json:"writes"`
+	} `json:"readWriteSet"`
+}
+
+type identityView struct {
+	MSPID      string `json:"mspId"`
+	CommonName string `json:"commonName"`
+}
+
+func (i identityView) String() string {
+	if i.CommonName == "" {
+		return i.MSPID
+	}
+	return i.CommonName + " of " + i.MSPID
+}
+
+// call is the transaction's chaincode, function and arguments.
+func (t *transactionView) call() string {
+	if t.Chaincode == nil {
+		return strings.ToLower(t.Type)
+	}
+	words := []string{t.Chaincode.Name}
+	for _, arg := range t.Args {
+		words = append(words, payloadText(arg))
+	}
+	return strings.Join(words, " ")
+}
+
+func newTxCommand(a *app) *cobra.Command {
+	var channel string
+	cmd := &cobra.Command{
+		Use:     "tx ID",
+		Short:   "Show a transaction: its verdict, who sent it, and what it read and wrote",
+		Example: `  peerless tx 5f0c2e…    # as submit prints it, in full`,
+		Args:    arguments(1, 1, "a transaction's id"),
+	}
+	r := newRemote(cmd)
+	addChannel(cmd, &channel)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := r.open(a); err != nil {
+			return err
+		}
+		var view transactionView
+		raw, err := r.get(cmd.Context(), channelPath(channel, "transactions", args[0]), &view)
+		if err != nil {
+			return err
+		}
+		if a.json {
+			return a.printRaw(raw)
+		}
+		return a.printTransaction(&view)
+	}
+	return cmd
+}
+
+func (a *app) printTransaction(t *transactionView) error {
+	rows := [][2]string{
+		{"transaction", t.TransactionID},
+		{"verdict", fmt.Sprintf("%s, in block %d at %d", t.ValidationCode, t.BlockNumber, t.Index)},
+		{"time", localTime(t.Timestamp)},
+	}
+	add := func(name, text string) { rows = append(rows, [2]string{name, text}) }
+	if t.Creator != nil {
+		add("sent by", t.Creator.String())
+	}
+	add("called", shorten(t.call(), 200))
+	if r := t.Response; r != nil {
+		add("answered", strings.TrimSpace(fmt.Sprintf("%d %s %s", r.Status, r.Message, shorten(payloadText(r.Payload), 200))))
+	}
+	if t.Event != nil {
+		add("event", t.Event.Name+" "+shorten(payloadText(t.Event.Payload), 200))
+	}
+	for _, e := range t.Endorsers {
+		add("endorsed by", e.String())
+	}
+	for _, ns := range t.ReadWriteSet {
+		for _, read := range ns.Reads {
+			version := "not there"
+			if read.Version != nil {
+				version = fmt.Sprintf("of block %d.%d", read.Version.Block, read.Version.Tx)
+			}
+			add("read", fmt.Sprintf("%s %s, %s", ns.Namespace, payloadText(read.Key), version))
+		}
+		for _, write := range ns.Writes {
+			value := "= " + shorten(payloadText(write.Value), 200)
+			if write.IsDelete {
+				value = "deleted"
+			}
+			add("wrote", fmt.Sprintf("%s %s %s", ns.Namespace, payloadText(write.Key), value))
+		}
+	}
+	for _, row := range rows {
+		if _, err := fmt.Fprintf(a.out, "%-12s %s\n", row[0], oneLine(row[1])); err != nil {
+			return err
+		}
+	}
+	return nil
+}

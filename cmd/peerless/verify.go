@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/spf13/cobra"
+
+	"peerless/shared/deploy"
+	"peerless/shared/ledger"
+	"peerless/shared/organization"
+	"peerless/shared/store/pebble"
+)
+
+// errVerify: something does not hold. What, has been printed.
+var errVerify = errors.New("verification failed")
+
+func newVerifyCommand(a *app) *cobra.Command {
+	var data string
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Audit a data directory: replay every channel and compare",
+		Long: `Verify reads everything in a data directory and checks it: every byte of the store against its checksums; every block's
+number, hash, chain and signature; every transaction's signatures and verdict, judged again; and that state, history and
+look-ups say exactly what a replay from nothing says. Then the identities and the packages. It ends with status 0 only if
+all holds. No server may be running on the directory.`,
+		Example: `  peerless verify --data /var/lib/peerless
+  peerless verify --data .peerless --json | jq .ok`,
+		Args: arguments(0, 0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.verify(cmd.Context(), data) },
+	}
+	cmd.Flags().StringVar(&data, "data", defaultData, "the data directory")
+	return cmd
+}
+
+// verification is what an audit of a data directory found.
+type verification struct {
+	OK       bool           `json:"ok"`
+	Channels []channelAudit `json:"channels"`
+	Problems []problem      `json:"problems"` // everything that does not hold
+}
+
+type channelAudit struct {
+	Channel      string `json:"channel"`
+	Blocks       uint64 `json:"blocks"`
+	Transactions uint64 `json:"transactions"`
+	Invalid      uint64 `json:"invalid"`
+	Keys         uint64 `json:"keys"`
+	Hash         string `json:"hash"` // of the last block's header, in hex
+}
+
+// A problem is one thing that does not hold.
+type problem struct {
+	Where string `json:"where"` // store, identities, packages, or channel NAME
+	Error string `json:"error"`
+}
+
+func (v *verification) add(where string, err error) {
+	if err != nil {
+		v.Problems = append(v.Problems, problem{where, lineOf(err.Error())})
+	}
+}
+
+func (a *app) verify(ctx context.Context, data string) error {
+	if _, err := os.Stat(filepath.Join(data, storeDir)); err != nil {
+		return fmt.Errorf("%s is not a data directory of Peerless (%w): name one with --data", data, err)
+	}
+	v := &verification{Channels: []channelAudit{}, Problems: []problem{}}
+	if err := a.verifyStore(ctx, data, v); err != nil {
+		return err
+	}
+	v.add("identities", verifyIdentities(filepath.Join(data, "organizations")))
+	v.add("packages", verifyPackages(ctx, filepath.Join(data, "chaincodes")))
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	v.OK = len(v.Problems) == 0
+	return a.printVerification(data, v)
+}
+
+// verifyStore checks the store and audits every channel in it. It returns an error only for what keeps it from doing so.
+func (a *app) verifyStore(ctx context.Context, data string, v *verification) error {
+	store, err := pebble.Open(filepath.Join(data, storeDir), pebble.Config{})
+	if errors.Is(err, ledger.ErrDamaged) {
+		v.add("store", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	show, end := a.counter("reading the store")
+	_=show
+	end()
+	channels, err := store.Channels(ctx)
+	if err != nil {
+		v.add("store", err)
+		return nil
+	}
+	for _, channel := range channels {
+		if ctx.Err() != nil {
+			break
+		}
+		audit, err := a.auditChannel(ctx, store, channel)
+		if err != nil {
+			v.add("channel "+channel, err)
+			continue
+		}
+		v.Channels = append(v.Channels, *audit)
+	}
+	return nil
+}
+
+// auditChannel replays a channel into a store that is thrown away.
+func (a *app) auditChannel(ctx context.Context, store ledger.Store, channel string) (*channelAudit, error) {
+	dir, err := os.MkdirTemp("", "peerless-verify-")
+	if err != nil {
+		return nil, fmt.Errorf("make a place for the replay: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	scratch, err := pebble.Open(dir, pebble.Config{FS: scratchFS{vfs.Default}})
+	if err != nil {
+		return nil, fmt.Errorf("make a place for the replay: %w", err)
+	}
+	defer scratch.Close()
+	show, end := a.counter("replaying " + channel)
+	defer end()
+	audit := &ledger.Audit{Store: store, Channel: channel, Scratch: scratch, Progress: show}
+	r, err := audit.Run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &channelAudit{r.Channel, r.Blocks, r.Transactions, r.Invalid, r.Keys, fmt.Sprintf("%x", r.Hash)}, nil
+}
+
+// verifyIdentities loads every key and certificate.
+func verifyIdentities(dir string) error {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil // a directory that never served
+	}
+	registry, err := organization.Open(dir)
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for _, id := range append(registry.Organizations(), organization.OrdererMSP) {
+		_, err := registry.Organization(id)
+		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
+}
+
+// verifyPackages compares every package with its hash.
+func verifyPackages(ctx context.Context, dir string) error {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	manager, err := deploy.Open(dir, deploy.Config{})
+	if err != nil {
+		return err
+	}
+	defer manager.Close()
+	return manager.Verify(ctx)
+}
+
+func (a *app) printVerification(data string, v *verification) error {
+	if a.json {
+		if err := a.printJSON(v); err != nil {
+			return err
+		}
+	} else {
+		for _, c := range v.Channels {
+			fmt.Fprintf(a.out, "channel %s holds: %d blocks, %d transactions (%d invalid), %d keys, last hash %s\n",
+				c.Channel, c.Blocks, c.Transactions, c.Invalid, c.Keys, shorten(c.Hash, 17))
+		}
+		for _, p := range v.Problems {
+			fmt.Fprintf(a.out, "DAMAGED %s: %s\n", p.Where, p.Error)
+		}
+	}
+	if !v.OK {
+		return fmt.Errorf("%w: %d problems in %s: restore it from a backup", errVerify, len(v.Problems), data)
+	}
+	return nil
+}
