@@ -91,7 +91,7 @@ func noContract(dir string, commands []string) error {
 func hasMain(dir string) bool {
 	pkg, err := build.ImportDir(dir, 0)
 	if err == nil {
-		return pkg.IsCommand()
+		return pkg.IsCommand() && len(pkg.GoFiles)+len(pkg.CgoFiles) > 0 // and not tests alone
 	}
 	var none *build.NoGoError
 	if errors.As(err, &none) || errors.Is(err, os.ErrNotExist) {
