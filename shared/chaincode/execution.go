@@ -73,10 +73,10 @@ func (s *Session) execute(ctx context.Context, inv *Invocation) (*peer.Chaincode
 	select {
 	case s.out <- msg:
 	case <-s.done:
-		s.cancel(e)
+		e.finish()
 		return nil, ErrCrashed
 	case <-ctx.Done():
-		s.cancel(e)
+		e.finish()
 		return nil, interrupted(ctx)
 	}
 	return e.run(ctx)
@@ -116,13 +116,6 @@ func (s *Session) begin(inv *Invocation, msg *peer.ChaincodeMessage) (*execution
 	return e, nil
 }
 
-// cancel takes back an execution that the chaincode has not been told of.
-func (s *Session) cancel(e *execution) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.forgetLocked(e.key)
-}
-
 // run answers the chaincode until it is finished, or ctx or the session is.
 func (e *execution) run(ctx context.Context) (*peer.ChaincodeMessage, error) {
 	s := e.session
@@ -142,7 +135,7 @@ func (e *execution) run(ctx context.Context) (*peer.ChaincodeMessage, error) {
 			select {
 			case in = <-e.inbox:
 			default:
-				s.cancel(e)
+				e.finish()
 				return nil, ErrCrashed
 			}
 		}
@@ -152,7 +145,7 @@ func (e *execution) run(ctx context.Context) (*peer.ChaincodeMessage, error) {
 		}
 		switch in.msg.Type {
 		case peer.ChaincodeMessage_COMPLETED, peer.ChaincodeMessage_ERROR:
-			s.cancel(e)
+			e.finish()
 			return in.msg, nil
 		}
 		out, err := e.handle(ctx, in.msg)
@@ -189,28 +182,42 @@ func (e *execution) overflowed() bool {
 }
 
 // abandon leaves an execution that the chaincode has not finished. Its transaction cannot run again on this session
-// until the chaincode has answered, so that messages of two executions are never mixed; what it asks for until then is
-// refused, also what has come already.
+// until the chaincode has answered, so that messages of two executions are never mixed.
 func (e *execution) abandon() {
-	s := e.session
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	e.session.mu.Lock()
+	defer e.session.mu.Unlock()
 	e.abandoned = true
+	if e.refuseLocked() {
+		e.session.forgetLocked(e.key)
+	}
+}
+
+// finish leaves an execution that the chaincode has finished, or cannot any more.
+func (e *execution) finish() {
+	e.session.mu.Lock()
+	defer e.session.mu.Unlock()
+	e.refuseLocked()
+	e.session.forgetLocked(e.key)
+}
+
+// refuseLocked refuses the requests that nobody will handle, as Session.route does with those to come, and reports
+// whether the chaincode has finished. It does not wait: a chaincode that does not read is told nothing.
+func (e *execution) refuseLocked() (finished bool) {
 	for {
 		select {
 		case in := <-e.inbox:
 			switch {
 			case in.msg == nil:
 			case in.msg.Type == peer.ChaincodeMessage_COMPLETED, in.msg.Type == peer.ChaincodeMessage_ERROR:
-				s.forgetLocked(e.key)
+				finished = true
 			case requests[in.msg.Type] != nil:
 				select {
-				case s.out <- refusal(in.msg):
+				case e.session.out <- refusal(in.msg):
 				default:
 				}
 			}
 		default:
-			return
+			return finished
 		}
 	}
 }

@@ -283,6 +283,32 @@ func (v *slowView) Get(ctx context.Context, ns string, keys []string) ([]*ledger
 	}
 }
 
+// What a chaincode asks for after it has answered is refused, also if it was quicker than the session.
+func TestRequestsAfterTheAnswer(t *testing.T) {
+	t.Parallel()
+	session, p := registered(t)
+	state := simtest.NewState()
+	inv := invocation(t, state, "f")
+	view := &slowView{state.View(t), make(chan struct{}), make(chan struct{})}
+	inv.Tx = simulate.New(view, inv.Proposal.TxID)
+	results := begin(t, session, p, inv)
+	get := of(inv, peer.ChaincodeMessage_GET_STATE, marshal(t, &peer.GetState{Key: "k"}))
+	p.say(t, get)
+	<-view.entered
+	p.say(t, of(inv, peer.ChaincodeMessage_COMPLETED, nil))
+	p.say(t, get)
+	p.say(t, &peer.ChaincodeMessage{Type: peer.ChaincodeMessage_KEEPALIVE}) // the session has taken the others
+	close(view.release)
+	for _, want := range []peer.ChaincodeMessage_Type{peer.ChaincodeMessage_RESPONSE, peer.ChaincodeMessage_ERROR} {
+		if got := p.hear(t).Type; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	if got := <-results; got.err != nil {
+		t.Error(got.err)
+	}
+}
+
 // A slow read of one transaction delays no other, and a chaincode that floods its transaction meanwhile loses it.
 func TestSlowReadAndFlood(t *testing.T) {
 	t.Parallel()
