@@ -1,0 +1,232 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// benchConn is one client's connection. It writes a request whole and reads the answer with net/http's parser: half of what
+// net/http's client costs, whose goroutines would take the time of the server that is measured.
+type benchConn struct {
+	net.Conn
+	reader  *bufio.Reader
+	key     string
+	request []byte
+	answer  bytes.Buffer
+}
+
+func (s *benchServer) dial(ctx context.Context) (*benchConn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", s.address)
+	if err != nil {
+		return nil, fmt.Errorf("reach the server: %w", err)
+	}
+	return &benchConn{Conn: conn, reader: bufio.NewReader(conn), key: s.key}, nil
+}
+
+// post sends a request and returns the status and the body of the answer, which is good until the next.
+func (c *benchConn) post(path string, body []byte) (int, []byte, error) {
+	c.request = fmt.Appendf(c.request[:0], "POST %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n",
+		path, c.RemoteAddr(), c.key, len(body))
+	c.request = append(c.request, body...)
+	if _, err := c.Write(c.request); err != nil {
+		return 0, nil, fmt.Errorf("send a request: %w", err)
+	}
+	response, err := http.ReadResponse(c.reader, nil)
+	if err != nil {
+		return 0, nil, fmt.Errorf("read an answer: %w", err)
+	}
+	defer response.Body.Close()
+	c.answer.Reset()
+	if _, err := c.answer.ReadFrom(response.Body); err != nil {
+		return 0, nil, fmt.Errorf("read an answer: %w", err)
+	}
+	return response.StatusCode, c.answer.Bytes(), nil
+}
+
+// A load is the same kind of request, over and over, from several clients. Each sends the next when it has its answer.
+type load struct {
+	what     string // for the display
+	path     string
+	submits  bool // a transaction counts only if it is VALID
+	clients  int
+	duration time.Duration // after a warm-up of a tenth of it, which is not measured
+	requests int           // if not 0, this many are sent instead, and all measured
+	// body appends the body of request n, which no other has.
+	body func(b []byte, n int) []byte
+}
+
+// A loadResult is what the clients saw.
+type loadResult struct {
+	succeeded int
+	failures  map[string]int // by the code of the answer
+	elapsed   time.Duration
+	latencies []time.Duration // of those that succeeded, sorted
+}
+
+func (r *loadResult) perSecond() float64 { return float64(r.succeeded) / r.elapsed.Seconds() }
+
+// percentile returns the latency that the share p of all did not exceed.
+func (r *loadResult) percentile(p float64) time.Duration {
+	if len(r.latencies) == 0 {
+		return 0
+	}
+	return r.latencies[min(len(r.latencies)-1, int(p*float64(len(r.latencies))))]
+}
+
+// run puts the load on a server.
+func (b *bench) run(ctx context.Context, s *benchServer, l load) (*loadResult, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r := &loadRun{load: l, server: s, result: loadResult{failures: make(map[string]int)}}
+	warmUp := l.duration / 10
+	if l.requests > 0 {
+		warmUp = 0
+	}
+	start := time.Now()
+	r.from, r.until = start.Add(warmUp), start.Add(warmUp+l.duration)
+
+	update, end := b.counter(l.what)
+	defer end()
+	var clients sync.WaitGroup
+	for range l.clients {
+		clients.Go(func() {
+			if err := r.client(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { clients.Wait(); close(done) }()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		case <-tick.C:
+			if l.requests > 0 {
+				update(uint64(min(int(r.next.Load()), l.requests)), uint64(l.requests))
+			} else {
+				update(uint64(min(time.Since(start), warmUp+l.duration)/time.Second), uint64((warmUp+l.duration)/time.Second))
+			}
+		}
+	}
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	r.result.elapsed = r.last.Sub(r.from)
+	slices.Sort(r.result.latencies)
+	if r.result.succeeded == 0 {
+		return nil, fmt.Errorf("%s: no request succeeded: %v", l.what, r.result.failures)
+	}
+	return &r.result, nil
+}
+
+// A loadRun is a load while it lasts.
+type loadRun struct {
+	load
+	server      *benchServer
+	from, until time.Time
+	next        atomic.Int64
+
+	mu     sync.Mutex // guards what follows
+	result loadResult
+	last   time.Time // when the last answer came
+}
+
+// client sends requests until it is time to stop.
+func (r *loadRun) client(ctx context.Context) error {
+	conn, err := r.server.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	var body []byte
+	var latencies []time.Duration
+	failures := make(map[string]int)
+	acknowledged := 0
+	now := time.Now()
+	for r.requests > 0 || now.Before(r.until) {
+		n := int(r.next.Add(1)) - 1
+		if r.requests > 0 && n >= r.requests {
+			break
+		}
+		body = r.body(body[:0], n)
+		sent := now
+		status, answer, err := conn.post(r.path, body)
+		if err != nil {
+			return err
+		}
+		now = time.Now()
+		code := r.judge(status, answer)
+		if code == "" && r.submits {
+			acknowledged++
+		}
+		switch {
+		case sent.Before(r.from):
+		case code == "":
+			latencies = append(latencies, now.Sub(sent))
+		default:
+			failures[code]++
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.server.acknowledged += acknowledged
+	r.result.latencies = append(r.result.latencies, latencies...)
+	r.result.succeeded += len(latencies)
+	for code, n := range failures {
+		r.result.failures[code] += n
+	}
+	if now.After(r.last) {
+		r.last = now
+	}
+	return nil
+}
+
+var validCode = []byte(`"code":"VALID"`)
+
+// judge returns "" for a success, and else the code of the answer.
+func (r *loadRun) judge(status int, answer []byte) string {
+	if status == http.StatusOK && (!r.submits || bytes.Contains(answer, validCode)) {
+		return ""
+	}
+	var problem struct{ Code string }
+	if json.Unmarshal(answer, &problem) != nil || problem.Code == "" {
+		return fmt.Sprintf("HTTP %d", status)
+	}
+	return problem.Code
+}
+
+// submitOnce submits one transaction.
+func (s *benchServer) submitOnce(ctx context.Context, channel string, body []byte) error {
+	conn, err := s.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	status, answer, err := conn.post(benchPath(channel, "submit"), body)
+	if err != nil {
+		return err
+	}
+	if r := (&loadRun{load: load{submits: true}}); r.judge(status, answer) != "" {
+		return errors.New("the server refused a transaction: " + lineOf(string(answer)))
+	}
+	if channel == defaultChannel {
+		s.acknowledged++
+	}
+	return nil
+}

@@ -1,0 +1,374 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"peerless/contracts/assettransfer/chaincode"
+	"peerless/shared/api"
+	"peerless/shared/deploy"
+	"peerless/shared/gateway"
+)
+
+// The server that is measured runs in a process of its own, so that its memory and its collector are its own, and is told by
+// lines on its standard input what to do beside serving: each is answered by a line of JSON on its standard output. It
+// stops when its input ends.
+const (
+	orderMemory  = "memory"  // say how much memory there is, before and after a collection
+	orderChannel = "channel" // make the channel of the name that follows, with the contract
+)
+
+// benchReady is a server's first line.
+type benchReady struct {
+	Address string `json:"address"`
+	Key     string `json:"key"`
+	Base    uint64 `json:"base"` // transactions in the chain; of a new ledger
+}
+
+// benchMemory is the answer to orderMemory, in bytes.
+type benchMemory struct {
+	Resident  uint64 `json:"resident"`
+	Peak      uint64 `json:"peak"`      // of Resident, since the process started
+	Collected uint64 `json:"collected"` // Resident after a collection, with what is free given back
+	Live      uint64 `json:"live"`      // in Go's heap after it
+}
+
+type benchAnswer struct {
+	Error string `json:"error,omitempty"`
+	benchMemory
+}
+
+// benchServerConfig is what a server is started with.
+type benchServerConfig struct {
+	data                   string
+	program                string // the contract's; empty: the contract runs in the server's process
+	preload                int    // assets that a new ledger has from the start
+	cpuProfile, memProfile string
+}
+
+func newBenchServerCommand(a *app) *cobra.Command {
+	var config benchServerConfig
+	cmd := &cobra.Command{
+		Use:     "server",
+		Short:   "The server that bench measures",
+		Example: "  peerless bench server --data DIR",
+		Hidden:  true,
+		Args:    arguments(0, 0, "no arguments"),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.benchServer(cmd.Context(), config) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&config.data, "data", "", "the directory of the data")
+	f.StringVar(&config.program, "program", "", "run this program as the contract")
+	f.IntVar(&config.preload, "preload", 0, "assets that a new ledger has")
+	f.StringVar(&config.cpuProfile, "cpuprofile", "", "write a CPU profile")
+	f.StringVar(&config.memProfile, "memprofile", "", "write a heap profile at the end")
+	if err := cmd.MarkFlagRequired("data"); err != nil {
+		panic(err) // the flag is defined above
+	}
+	return cmd
+}
+
+// benchServer serves until its standard input ends.
+func (a *app) benchServer(ctx context.Context, config benchServerConfig) (err error) {
+	l, err := listen("127.0.0.1:0", "", "")
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	p, err := openPlatform(config.data, a.logger(slog.LevelWarn))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	server := &benchHost{platform: p}
+	if config.program != "" {
+		if server.pkg, err = packProgram(config.program); err != nil {
+			return err
+		}
+	}
+	if err := server.prepare(ctx, config.preload); err != nil {
+		return err
+	}
+	keys, err := api.OpenKeys(filepath.Join(config.data, keysFile))
+	if err != nil {
+		return err
+	}
+	secret, _, err := keys.Create(api.Key{Name: "bench-" + strconv.FormatInt(time.Now().UnixNano(), 36), Organization: defaultOrganization, Scopes: api.Scopes})
+	if err != nil {
+		return fmt.Errorf("make a key: %w", err)
+	}
+	handler, err := p.Handler(&api.KeyAuth{Keys: keys, Signer: p.User}, 0)
+	if err != nil {
+		return err
+	}
+	endProfile, err := startProfile(config.cpuProfile)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	served := make(chan error, 1)
+	go func() {
+		defer stop()
+		served <- serveHTTP(ctx, l, handler, handler)
+	}()
+	if err := a.printJSON(benchReady{l.Addr().String(), secret, server.transactions}); err != nil {
+		return err
+	}
+	server.obey(ctx, a)
+	stop()
+	return errors.Join(<-served, endProfile(), writeHeapProfile(config.memProfile))
+}
+
+// A benchHost is a platform with the benchmarks' contract.
+type benchHost struct {
+	*platform
+	pkg          []byte // nil: the contract runs in process
+	transactions uint64 // made so far, of the channel that is measured
+}
+
+// prepare makes the channel that is measured, unless it is there, and deploys the contract on it.
+func (h *benchHost) prepare(ctx context.Context, preload int) error {
+	existing, err := h.Gateway.Channels(ctx)
+	if err != nil {
+		return err
+	}
+	if err := h.EnsureChannel(ctx, defaultChannel); err != nil {
+		return err
+	}
+	h.transactions++
+	if preload > 0 && len(existing) == 0 {
+		if err := h.load(ctx, preload); err != nil {
+			return fmt.Errorf("load %d assets: %w", preload, err)
+		}
+	}
+	h.transactions++
+	return h.deployOn(ctx, defaultChannel)
+}
+
+func (h *benchHost) deployOn(ctx context.Context, channel string) error {
+	definition := gateway.Definition{Name: benchChaincode, Version: "1.0"}
+	if h.pkg != nil {
+		_, err := h.Deploy(ctx, channel, h.pkg, definition)
+		return err
+	}
+	contract, err := chaincode.New()
+	if err != nil {
+		return err
+	}
+	_, err = h.DeployInProcess(ctx, channel, contract, definition)
+	return err
+}
+
+// load writes assets as fast as it can.
+func (h *benchHost) load(ctx context.Context, count int) error {
+	if _, err := h.DeployInProcess(ctx, defaultChannel, assetLoader{}, gateway.Definition{Name: benchChaincode, Version: "0"}); err != nil {
+		return err
+	}
+	h.transactions++
+	user, err := h.User("", "loader", nil)
+	if err != nil {
+		return err
+	}
+	for from := 0; from < count; from += loadBatch {
+		to := min(from+loadBatch, count)
+		request := gateway.Request{
+			Channel: defaultChannel, Chaincode: benchChaincode, Function: "load", User: user,
+			Args: [][]byte{strconv.AppendInt(nil, int64(from), 10), strconv.AppendInt(nil, int64(to), 10)},
+		}
+		if _, err := h.Gateway.SubmitTransaction(ctx, request); err != nil {
+			return err
+		}
+		h.transactions++
+	}
+	return nil
+}
+
+// packProgram makes a package of a program for this machine.
+func packProgram(path string) ([]byte, error) {
+	program, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the contract's program: %w", err)
+	}
+	return deploy.PackBinary(benchChaincode, runtime.GOOS+"/"+runtime.GOARCH, program)
+}
+
+// obey follows orders until there are no more.
+func (h *benchHost) obey(ctx context.Context, a *app) {
+	orders := bufio.NewScanner(a.in)
+	for ctx.Err() == nil && orders.Scan() {
+		var answer benchAnswer
+		order, argument, _ := strings.Cut(orders.Text(), " ")
+		err := fmt.Errorf("there is no order %q", order)
+		switch order {
+		case orderMemory:
+			answer.benchMemory, err = measureMemory()
+		case orderChannel:
+			if err = h.EnsureChannel(ctx, argument); err == nil {
+				err = h.deployOn(ctx, argument)
+			}
+		}
+		if err != nil {
+			answer.Error = err.Error()
+		}
+		if a.printJSON(answer) != nil {
+			return
+		}
+	}
+}
+
+func measureMemory() (benchMemory, error) {
+	var m benchMemory
+	var err error
+	if m.Resident, m.Peak, err = processMemory(); err != nil {
+		return m, err
+	}
+	debug.FreeOSMemory()
+	if m.Collected, _, err = processMemory(); err != nil {
+		return m, err
+	}
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	m.Live = stats.HeapAlloc
+	return m, nil
+}
+
+// startProfile writes a CPU profile to a file, if one is named, until end is called.
+func startProfile(path string) (end func() error, err error) {
+	if path == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("write the CPU profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("write the CPU profile: %w", err), f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
+}
+
+func writeHeapProfile(path string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("write the heap profile: %w", err)
+	}
+	runtime.GC() // the profile is as of the last collection
+	return errors.Join(pprof.WriteHeapProfile(f), f.Close())
+}
+
+// A benchServer is a server in a process of its own.
+type benchServer struct {
+	benchReady
+	address, key string
+	data         string
+	base         uint64
+	acknowledged int           // transactions of the measured channel, by what the clients were told
+	started      time.Time     // the process
+	startup      time.Duration // until it was ready
+
+	process *exec.Cmd
+	orders  io.WriteCloser
+	answers *bufio.Scanner
+}
+
+// start starts a server and returns when it is ready.
+func (b *bench) start(ctx context.Context, config benchServerConfig) (*benchServer, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	b.servers++
+	args := []string{"bench", "server", "--data", config.data, "--preload", strconv.Itoa(config.preload), "--program", config.program}
+	for flag, path := range map[string]string{"--cpuprofile": b.config.cpuProfile, "--memprofile": b.config.memProfile} {
+		if path != "" && b.servers > 1 {
+			path += "." + strconv.Itoa(b.servers)
+		}
+		args = append(args, flag, path)
+	}
+	s := &benchServer{data: config.data, process: exec.CommandContext(ctx, program, args...), started: time.Now()}
+	s.process.Stderr = b.err
+	if s.orders, err = s.process.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("start a server: %w", err)
+	}
+	output, err := s.process.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start a server: %w", err)
+	}
+	s.answers = bufio.NewScanner(output)
+	if err := s.process.Start(); err != nil {
+		return nil, fmt.Errorf("start a server: %w", err)
+	}
+	if err := s.answer(&s.benchReady); err != nil {
+		return nil, errors.Join(fmt.Errorf("start a server: %w", err), s.kill())
+	}
+	s.startup = time.Since(s.started)
+	s.address, s.key, s.base = s.Address, s.Key, s.Base
+	return s, nil
+}
+
+// answer reads a line.
+func (s *benchServer) answer(into any) error {
+	if !s.answers.Scan() {
+		return errors.Join(errors.New("the server ended"), s.answers.Err())
+	}
+	return json.Unmarshal(s.answers.Bytes(), into)
+}
+
+// order has the server do something.
+func (s *benchServer) order(words ...string) (benchMemory, error) {
+	if _, err := fmt.Fprintln(s.orders, strings.Join(words, " ")); err != nil {
+		return benchMemory{}, fmt.Errorf("order %s: %w", words[0], err)
+	}
+	var answer benchAnswer
+	if err := s.answer(&answer); err != nil {
+		return benchMemory{}, fmt.Errorf("order %s: %w", words[0], err)
+	}
+	if answer.Error != "" {
+		return benchMemory{}, fmt.Errorf("order %s: %s", words[0], answer.Error)
+	}
+	return answer.benchMemory, nil
+}
+
+// stop ends the server in good order.
+func (s *benchServer) stop() error {
+	s.orders.Close()
+	if err := s.process.Wait(); err != nil {
+		return fmt.Errorf("stop the server: %w", err)
+	}
+	return nil
+}
+
+// kill ends the server as a power failure would, but for the disk. It may have ended.
+func (s *benchServer) kill() error {
+	if err := s.process.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("kill the server: %w", err)
+	}
+	var exit *exec.ExitError
+	if err := s.process.Wait(); err != nil && !errors.As(err, &exit) {
+		return fmt.Errorf("kill the server: %w", err)
+	}
+	return nil
+}
