@@ -57,13 +57,13 @@ var _ Events = (*gateway.Events)(nil)
 // Deployer keeps the packages that run, and what the channels define.
 type Deployer interface {
 	// Deploy reads a package (a Fabric .tar.gz, or a function zip), installs it, defines it on the channel, and returns
-	// when the chaincode answers. The error for a package that cannot run is InvalidRequest and says why.
-	Deploy(ctx context.Context, channel string, spec DeploySpec, pkg io.Reader) (*Chaincode, error)
+	// when the chaincode answers. The error for a package that cannot run is InvalidRequest and says why. by asked for it.
+	Deploy(ctx context.Context, by *Principal, channel string, spec DeploySpec, pkg io.Reader) (*Chaincode, error)
 	// Chaincodes returns what the channel defines, sorted by name.
 	Chaincodes(ctx context.Context, channel string) ([]Chaincode, error)
 	Chaincode(ctx context.Context, channel, name string) (*Chaincode, error)
 	// Remove stops the chaincode and takes it off the channel. Its state and history stay.
-	Remove(ctx context.Context, channel, name string) error
+	Remove(ctx context.Context, by *Principal, channel, name string) error
 }
 
 // A DeploySpec says how a package is to be defined on a channel.

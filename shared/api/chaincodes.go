@@ -37,8 +37,8 @@ func (h *Handler) showChaincode(ctx context.Context, _ *Principal, in target) (*
 	return h.Deployer.Chaincode(ctx, in.channel, in.chaincode)
 }
 
-func (h *Handler) removeChaincode(ctx context.Context, _ *Principal, in target) (none, error) {
-	return none{}, h.Deployer.Remove(ctx, in.channel, in.chaincode)
+func (h *Handler) removeChaincode(ctx context.Context, p *Principal, in target) (none, error) {
+	return none{}, h.Deployer.Remove(ctx, p, in.channel, in.chaincode)
 }
 
 // upload is a package on its way in.
@@ -161,7 +161,7 @@ func (h *Handler) deploy(ctx context.Context, p *Principal, in *upload) (created
 	if in.spec.Name == "" && len(p.Chaincodes) > 0 {
 		return created{}, invalid("name", "this key is for certain chaincodes: give the name")
 	}
-	chaincode, err := h.Deployer.Deploy(ctx, in.channel, in.spec, in.pkg)
+	chaincode, err := h.Deployer.Deploy(ctx, p, in.channel, in.spec, in.pkg)
 	if err != nil {
 		return created{}, err
 	}

@@ -152,7 +152,7 @@ func TestPackageLimit(t *testing.T) {
 // discarding reads packages and keeps nothing.
 type discarding struct{ *apitest.Fake }
 
-func (discarding) Deploy(_ context.Context, _ string, _ api.DeploySpec, pkg io.Reader) (*api.Chaincode, error) {
+func (discarding) Deploy(_ context.Context, _ *api.Principal, _ string, _ api.DeploySpec, pkg io.Reader) (*api.Chaincode, error) {
 	_, err := io.Copy(io.Discard, pkg)
 	return &api.Chaincode{Name: "large"}, err
 }

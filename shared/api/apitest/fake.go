@@ -238,7 +238,7 @@ func (r *reader) Next(ctx context.Context) (*gateway.Event, error) {
 
 func (r *reader) Position() uint64 { return r.position }
 
-func (f *Fake) Deploy(ctx context.Context, channel string, spec api.DeploySpec, pkg io.Reader) (*api.Chaincode, error) {
+func (f *Fake) Deploy(ctx context.Context, _ *api.Principal, channel string, spec api.DeploySpec, pkg io.Reader) (*api.Chaincode, error) {
 	if _, err := f.Channel(ctx, channel); err != nil {
 		return nil, err
 	}
@@ -292,7 +292,7 @@ func (f *Fake) Chaincode(ctx context.Context, channel, name string) (*api.Chainc
 	return nil, NotFound("the chaincode " + name)
 }
 
-func (f *Fake) Remove(ctx context.Context, channel, name string) error {
+func (f *Fake) Remove(ctx context.Context, _ *api.Principal, channel, name string) error {
 	if _, err := f.Chaincode(ctx, channel, name); err != nil {
 		return err
 	}
