@@ -93,11 +93,12 @@ func (s *Service) read(ctx context.Context, channel *ledger.Channel, p *wire.Pro
 		if fixed || sim == nil || sim.rwset == nil {
 			return sim, failure
 		}
-		same, err := channel.Unchanged(ctx, sim.rwset, sim.height)
+		same, height, err := channel.Unchanged(ctx, sim.rwset, sim.height)
 		if err != nil {
 			return nil, viewError(err)
 		}
 		if same {
+			sim.height = height
 			return sim, failure
 		}
 	}

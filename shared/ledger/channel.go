@@ -26,6 +26,7 @@ type Channel struct {
 
 	// The committer's: only the goroutine that is cutting a block touches them, or load before there is one.
 	tip         tip
+	applied     uint64                 // blocks known to be in the state
 	definitions map[string]*Definition // as of the tip; dropped when the lifecycle changes
 	stale       bool                   // the tip may not be the log's: an append's outcome is unknown
 
@@ -266,14 +267,14 @@ func replay(ctx context.Context, view View, block *common.Block) (*judge, error)
 	return j, nil
 }
 
-// catchUp applies the blocks that are in the log and not yet in the state.
+// catchUp applies the blocks that are in the log and not yet in the state. Only load and the committer call it.
 func (c *Channel) catchUp(ctx context.Context) error {
-	for {
+	for c.applied < c.tip.height {
 		view, err := c.ledger.Store.View(ctx, c.name)
 		if err != nil {
 			return fmt.Errorf("read state of channel %s: %w", c.name, err)
 		}
-		if view.Savepoint() >= c.tip.height {
+		if c.applied = view.Savepoint(); c.applied >= c.tip.height {
 			return view.Close()
 		}
 		over, err := c.layOver(ctx, view)
@@ -285,7 +286,9 @@ func (c *Channel) catchUp(ctx context.Context) error {
 		if err := c.ledger.Store.Apply(ctx, c.name, batch); err != nil {
 			return fmt.Errorf("apply block %d of channel %s: %w", batch.Block, c.name, err)
 		}
+		c.applied = batch.Block + 1
 	}
+	return nil
 }
 
 // Wait returns when the channel has more than height blocks, or with ctx's error.

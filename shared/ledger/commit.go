@@ -171,6 +171,9 @@ func (c *Channel) commitOnce(ctx context.Context, batch []*pending) error {
 		}
 		c.stale = false
 	}
+	if err := c.catchUp(ctx); err != nil {
+		c.ledger.Logger.Warn("blocks are not applied yet", "channel", c.name, "error", err)
+	}
 	view, err := c.View(ctx)
 	if err != nil {
 		return fail(err)
@@ -196,16 +199,21 @@ func (c *Channel) commitOnce(ctx context.Context, batch []*pending) error {
 		return err
 	} else if err != nil {
 		c.stale = true
+		c.ledger.failure.Store(&err)
 		b.settle(fmt.Errorf("append block %d of channel %s: %w: %w", c.tip.height, c.name, ErrOutcomeUnknown, err))
 		return nil
 	}
 	// The block is durable: from here on nothing can undo it.
+	c.ledger.failure.Store(nil)
 	c.tip = tip{height: c.tip.height + 1, hash: hash, commitHash: wire.CommitHash(block), lastConfig: c.tip.lastConfig}
 	c.forgetDefinitions(j)
+	// The height is told before the first write of Apply: a reader whose height has not changed has seen no part of it.
+	c.announce()
 	if err := c.ledger.Store.Apply(ctx, c.name, stateBatch); err != nil {
 		c.ledger.Logger.Warn("block is not applied yet", "channel", c.name, "block", stateBatch.Block, "error", err)
+	} else {
+		c.applied = c.tip.height
 	}
-	c.announce()
 	b.settle(nil)
 	return nil
 }

@@ -23,17 +23,30 @@ func (c *Channel) Endorsed(ctx context.Context, view View, chaincode string, set
 	return true, nil
 }
 
-// Unchanged reports whether everything that was read still is as it was when the channel had height blocks.
-func (c *Channel) Unchanged(ctx context.Context, set *wire.RWSet, height uint64) (bool, error) {
+// Unchanged reports whether everything that was read, on a state that began with height blocks, is so now, and of how many
+// blocks the present state is: an answer made of those reads is true at that height.
+func (c *Channel) Unchanged(ctx context.Context, set *wire.RWSet, height uint64) (bool, uint64, error) {
+	now, err := c.Height(ctx)
+	if err != nil {
+		return false, 0, err
+	}
+	if now == height {
+		return true, height, nil
+	}
 	view, err := c.View(ctx)
 	if err != nil {
-		return false, err
+		return false, 0, err
 	}
 	defer view.Close()
-	if view.Savepoint() == height {
-		return true, nil
-	}
 	j := newJudge(c.name, c.config.Load(), view, view.Savepoint(), nil)
 	code, err := j.versions(ctx, set)
-	return code == peer.TxValidationCode_VALID, err
+	if err != nil || code != peer.TxValidationCode_VALID {
+		return false, 0, err
+	}
+	if view.Fixed() {
+		return true, view.Savepoint(), nil
+	}
+	// The comparison itself read a state that moves.
+	after, err := c.Height(ctx)
+	return after == view.Savepoint(), after, err
 }

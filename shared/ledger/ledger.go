@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
@@ -77,6 +78,8 @@ type Ledger struct {
 	mu       sync.Mutex
 	channels map[string]*Channel // those that were used; an idle one has no goroutine and little memory
 	closed   bool
+
+	failure atomic.Pointer[error] // of the last append, nil if it went well
 }
 
 // Open opens a ledger. It reads nothing: a channel is loaded when it is first used.
@@ -134,6 +137,17 @@ func (l *Ledger) Create(ctx context.Context, genesis *common.Block) error {
 	}
 	if err := l.Store.Apply(ctx, config.Channel, batch); err != nil {
 		l.Logger.Warn("genesis block is not applied yet", "channel", config.Channel, "error", err)
+	}
+	return nil
+}
+
+// Healthy returns nil if blocks can be appended, as far as is known: the store answers, and the last append went well.
+func (l *Ledger) Healthy(ctx context.Context) error {
+	if _, err := l.Store.Channels(ctx); err != nil {
+		return fmt.Errorf("the store does not answer: %w", err)
+	}
+	if failure := l.failure.Load(); failure != nil {
+		return fmt.Errorf("the last block could not be appended: %w", *failure)
 	}
 	return nil
 }

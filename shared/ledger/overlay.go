@@ -80,6 +80,10 @@ func (o *overlay) History(ctx context.Context, namespace, key string, before Ver
 	if len(changes) == limit {
 		return changes, nil
 	}
+	// What is below may have a part of the block already, if applying it was interrupted.
+	if first := (Version{Block: o.updates.number}); before == (Version{}) || first.less(before) {
+		before = first
+	}
 	older, err := o.View.History(ctx, namespace, key, before, limit-len(changes))
 	if err != nil {
 		return nil, err
