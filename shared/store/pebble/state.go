@@ -1,0 +1,278 @@
+package pebble
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"peerless/shared/ledger"
+)
+
+// database is Pebble, kept from ending the process: where it would, fatal is set, and every later call fails.
+type database struct {
+	*pebble.DB
+	logger *slog.Logger
+	fatal  atomic.Pointer[error]
+
+	mu         sync.Mutex
+	background error // of flushes and compactions, while it lasts
+}
+
+// openDatabase opens the database in dir.
+func openDatabase(fs vfs.FS, dir string, c Config, readOnly bool) (*database, error) {
+	db := &database{logger: c.Logger}
+	o := &pebble.Options{
+		FS: vfs.OnDiskFull(fs, func() {
+			// Pebble repeats what failed without a pause.
+			time.Sleep(20 * time.Millisecond)
+		}),
+		FormatMajorVersion:          pebble.FormatNewest,
+		DisableWAL:                  true,
+		ReadOnly:                    readOnly,
+		CacheSize:                   c.CacheBytes,
+		MemTableSize:                c.MemTableBytes,
+		MemTableStopWritesThreshold: 4,
+		MaxOpenFiles:                500,
+		Logger:                      pebbleLogger{db},
+		EventListener: &pebble.EventListener{
+			BackgroundError: func(err error) { db.setBackground(err) },
+			DataCorruption:  func(info pebble.DataCorruptionInfo) { db.setBackground(damaged("state: %v", info.Details)) },
+			FlushEnd:        func(i pebble.FlushInfo) { db.clearBackground(i.Err) },
+			CompactionEnd:   func(i pebble.CompactionInfo) { db.clearBackground(i.Err) },
+		},
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	err := db.guard(func() (err error) {
+		db.DB, err = pebble.Open(dir, o)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open state: %w", err)
+	}
+	return db, nil
+}
+
+// guard runs f, in which Pebble may call Fatalf or panic, and waits for it.
+func (db *database) guard(f func() error) error {
+	if err := db.failure(); err != nil {
+		return err
+	}
+	err := errors.New("stopped")
+	done := make(chan struct{})
+	go func() {
+		defer close(done) // also if f ends in runtime.Goexit
+		defer func() {
+			if r := recover(); r != nil {
+				db.fail(fmt.Errorf("panic: %v", r))
+			}
+		}()
+		err = f()
+	}()
+	<-done
+	if fatal := db.failure(); fatal != nil {
+		return fatal
+	}
+	return err
+}
+
+// failure is why no call can succeed any more, or nil.
+func (db *database) failure() error {
+	if p := db.fatal.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+func (db *database) fail(err error) {
+	err = fmt.Errorf("%w: close it and open it again: %w", ErrFailed, classify(err))
+	if db.fatal.CompareAndSwap(nil, &err) {
+		db.logger.Error("the state failed", "error", err)
+	}
+}
+
+func (db *database) setBackground(err error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.background == nil {
+		db.logger.Warn("the state cannot be written", "error", err)
+	}
+	db.background = classify(err)
+}
+
+func (db *database) clearBackground(err error) {
+	if err != nil {
+		return
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.background = nil
+}
+
+// writable returns why the next commit should not be tried: it could wait for ever.
+func (db *database) writable() error {
+	if err := db.failure(); err != nil {
+		return err
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.background
+}
+
+// shut writes what is not written yet, and closes the database. One that failed is left as it is: Pebble would wait for
+// goroutines that ended.
+func (db *database) shut() error {
+	if err := db.writable(); err != nil {
+		return err
+	}
+	return db.guard(func() error { return errors.Join(db.Flush(), db.Close()) })
+}
+
+// pebbleLogger takes what Pebble says. Where Pebble relies on Fatalf not to return, the goroutine ends there: Pebble's own in
+// the background, or that of guard.
+type pebbleLogger struct{ db *database }
+
+func (l pebbleLogger) Infof(string, ...any) {}
+
+func (l pebbleLogger) Errorf(format string, args ...any) {
+	l.db.logger.Warn("pebble", "message", fmt.Sprintf(format, args...))
+}
+
+func (l pebbleLogger) Fatalf(format string, args ...any) {
+	err := fmt.Errorf(format, args...)
+	for _, a := range args {
+		if cause, ok := a.(error); ok {
+			err = fmt.Errorf("state: %w", cause)
+		}
+	}
+	l.db.fail(err)
+	runtime.Goexit()
+}
+
+// commit writes a block's effects. end is where its record ends, replay the position that the database holds all before of.
+func (db *database) commit(channel string, b *ledger.Batch, start, end, replay position) error {
+	batch := db.NewBatch()
+	defer batch.Close()
+	err := db.effects(batch, channel, b)
+	for _, set := range [][2][]byte{
+		{blockKey(channel, b.Block), binary.AppendUvarint(appendPosition(nil, start), uint64(end.offset-start.offset))},
+		{channelKey(channel), binary.AppendUvarint(nil, b.Block+1)},
+		{{keyReplay}, appendPosition(nil, replay)},
+	} {
+		err = errors.Join(err, batch.Set(set[0], set[1], nil))
+	}
+	if err != nil {
+		return err
+	}
+	return db.guard(func() error { return batch.Commit(pebble.NoSync) })
+}
+
+func (db *database) effects(batch *pebble.Batch, channel string, b *ledger.Batch) error {
+	var value []byte
+	set := func(key []byte) error { return batch.Set(key, value, nil) }
+	for i := range b.Writes {
+		w := &b.Writes[i]
+		key := stateKey(channel, w.Namespace, w.Key)
+		if w.Item == nil {
+			if err := batch.Delete(key, nil); err != nil {
+				return err
+			}
+			continue
+		}
+		value = appendItem(value[:0], w.Item)
+		if err := set(key); err != nil {
+			return err
+		}
+	}
+	for i := range b.History {
+		c := &b.History[i]
+		value = appendChange(value[:0], c)
+		if err := set(historyKey(channel, c.Namespace, c.Key, c.Version)); err != nil {
+			return err
+		}
+	}
+	entered := make(map[string]bool, len(b.Txs))
+	for i := range b.Txs {
+		e := &b.Txs[i]
+		key := txKey(channel, e.TxID)
+		if entered[e.TxID] {
+			continue
+		}
+		entered[e.TxID] = true
+		switch _, closer, err := db.Get(key); {
+		case err == nil:
+			if err := closer.Close(); err != nil {
+				return err
+			}
+			continue
+		case !errors.Is(err, pebble.ErrNotFound):
+			return err
+		}
+		value = appendTx(value[:0], e)
+		if err := set(key); err != nil {
+			return err
+		}
+	}
+	value = binary.AppendUvarint(value[:0], b.Block)
+	return set(hashKey(channel, b.Hash))
+}
+
+// replayPosition is where the log has what the database may lack.
+func (db *database) replayPosition() (position, error) {
+	value, closer, err := db.Get([]byte{keyReplay})
+	if errors.Is(err, pebble.ErrNotFound) {
+		return position{}, nil
+	} else if err != nil {
+		return position{}, err
+	}
+	d := decoder{rest: value}
+	p := d.position()
+	if !d.done() {
+		return position{}, damaged("state: position in the log")
+	}
+	return p, closer.Close()
+}
+
+// savepoints returns the savepoint of each channel.
+func (db *database) savepoints() (map[string]uint64, error) {
+	channels := make(map[string]uint64)
+	err := each(context.Background(), db.DB, []byte{keyChannel}, []byte{keyChannel + 1}, func(key, value []byte) (bool, error) {
+		d := decoder{rest: value}
+		channels[string(key[1:])] = d.uvarint()
+		if !d.done() {
+			return false, damaged("state: savepoint of channel %q", key[1:])
+		}
+		return true, nil
+	})
+	return channels, err
+}
+
+// each calls visit for the rows from start to before end until it returns false.
+func each(ctx context.Context, r pebble.Reader, start, end []byte, visit func(key, value []byte) (bool, error)) (err error) {
+	it, err := r.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: start, UpperBound: end})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		if more, err := visit(it.Key(), value); err != nil || !more {
+			return err
+		}
+	}
+	return it.Error()
+}
