@@ -31,13 +31,18 @@ func streamServer(t *testing.T, heartbeat time.Duration) (*apitest.Fake, *httpte
 	t.Cleanup(func() {
 		h.Close()
 		server.Close()
-		for deadline := time.Now().Add(5 * time.Second); fake.Open() != 0; time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("%d event readers are open", fake.Open())
-			}
-		}
+		awaitReaders(t, fake, 0)
 	})
 	return fake, server, h
+}
+
+func awaitReaders(t *testing.T, fake *apitest.Fake, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := fake.AwaitReaders(ctx, n); err != nil {
+		t.Error(err)
+	}
 }
 
 // sse reads server-sent events: one line at a time, as "field: value"; blank lines are left out.
@@ -200,9 +205,7 @@ func TestShutdownEndsStreams(t *testing.T) {
 		response.Body.Close()
 		polled <- response.StatusCode
 	}()
-	for fake.Open() < 2 {
-		time.Sleep(time.Millisecond)
-	}
+	awaitReaders(t, fake, 2)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if err := server.Config.Shutdown(ctx); err != nil {
@@ -284,11 +287,10 @@ func TestLongPoll(t *testing.T) {
 	if page := get("from=1&wait=5ms"); len(page.Events) != 0 || page.Cursor != "4" {
 		t.Errorf("blocks without events: got %+v", page)
 	}
+	awaitReaders(t, fake, 0)
 	arrived := make(chan eventPage)
 	go func() { arrived <- get("from=4&wait=20s", "Accept: application/json") }()
-	for fake.Open() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	awaitReaders(t, fake, 1)
 	fake.Commit(event(4, 0, "a"), event(4, 1, "b"))
 	if page := <-arrived; len(page.Events) != 2 || page.Events[1].Name != "b" {
 		t.Errorf("woken: got %+v", page)
@@ -318,11 +320,7 @@ func TestLongPoll(t *testing.T) {
 	if cursor != "6" {
 		t.Errorf("cursor at the end: got %s", cursor)
 	}
-	for deadline := time.Now().Add(5 * time.Second); fake.Open() != 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d event readers are open", fake.Open())
-		}
-	}
+	awaitReaders(t, fake, 0)
 }
 
 // TestSlowReader: a reader that takes nothing holds one event and what the sockets buffer, not the rest.

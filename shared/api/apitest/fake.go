@@ -38,6 +38,7 @@ type Fake struct {
 	height     uint64
 	more       chan struct{} // closed when there is more
 	open       int           // event readers
+	opened     chan struct{} // closed when open changes
 }
 
 var (
@@ -179,11 +180,33 @@ func (f *Fake) grow(height uint64) {
 	}
 }
 
-// Open is the number of event readers whose context has not ended.
-func (f *Fake) Open() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.open
+// AwaitReaders waits until n event readers are open: those whose context has not ended.
+func (f *Fake) AwaitReaders(ctx context.Context, n int) error {
+	for {
+		f.mu.Lock()
+		open := f.open
+		if f.opened == nil {
+			f.opened = make(chan struct{})
+		}
+		opened := f.opened
+		f.mu.Unlock()
+		if open == n {
+			return nil
+		}
+		select {
+		case <-opened:
+		case <-ctx.Done():
+			return fmt.Errorf("%d event readers are open, not %d: %w", open, n, ctx.Err())
+		}
+	}
+}
+
+func (f *Fake) countLocked(change int) {
+	f.open += change
+	if f.opened != nil {
+		close(f.opened)
+		f.opened = nil
+	}
 }
 
 func (f *Fake) Events(ctx context.Context, r gateway.EventsRequest) (api.Events, error) {
@@ -192,11 +215,11 @@ func (f *Fake) Events(ctx context.Context, r gateway.EventsRequest) (api.Events,
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.open++
+	f.countLocked(1)
 	context.AfterFunc(ctx, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		f.open--
+		f.countLocked(-1)
 	})
 	return &reader{fake: f, request: r, position: r.FromBlock}, nil
 }

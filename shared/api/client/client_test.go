@@ -289,8 +289,8 @@ func TestEventsEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- c.Events(ctx, client.EventsRequest{Channel: "main"}, nil) }()
-	for fake.Open() == 0 {
-		time.Sleep(time.Millisecond)
+	if err := fake.AwaitReaders(t.Context(), 1); err != nil {
+		t.Fatal(err)
 	}
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
