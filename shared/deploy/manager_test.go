@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,8 +28,16 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The shim reports each message it sends to a loop that is gone when its stream has ended (shim/handler.go).
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/hyperledger/fabric-chaincode-go/v2/shim.(*Handler).serialSendAsync.func1"))
+	goleak.VerifyTestMain(m,
+		goleak.Cleanup(func(code int) {
+			if program, err := contractProgram(); err == nil {
+				os.RemoveAll(filepath.Dir(filepath.Dir(program)))
+			}
+			os.Exit(code)
+		}),
+		// The shim reports each message it sends to a loop that is gone when its stream has ended (shim/handler.go).
+		goleak.IgnoreAnyFunction("github.com/hyperledger/fabric-chaincode-go/v2/shim.(*Handler).serialSendAsync.func1"),
+	)
 }
 
 const (
@@ -36,27 +45,27 @@ const (
 	here        = runtime.GOOS + "/" + runtime.GOARCH
 )
 
-// contractProgram is the chaincode tests' contract, built once.
-var contractProgram = sync.OnceValues(func() ([]byte, error) {
+// contractProgram is the path of the chaincode tests' contract, built once.
+var contractProgram = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "peerless-test-")
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	defer os.RemoveAll(dir)
 	program, err := Build(context.Background(), contractDir, BuildConfig{CacheDir: dir})
 	if err != nil {
-		return nil, err
+		return "", errors.Join(err, os.RemoveAll(dir))
 	}
-	return os.ReadFile(program.Path)
+	return program.Path, nil
 })
 
+// contractPackage makes a small package: its program is a script that becomes the contract.
 func contractPackage(t testing.TB, label string) []byte {
 	t.Helper()
 	program, err := contractProgram()
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := PackBinary(label, here, program)
+	raw, err := PackBinary(label, here, fmt.Appendf(nil, "#!/bin/sh\nexec %s \"$@\"\n", program))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +130,7 @@ func execute(t testing.TB, host chaincode.Host, channel, name string, args ...st
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	result, err := host.Execute(ctx, &chaincode.Invocation{
 		Channel: channel, Chaincode: name, Proposal: proposal, Input: input, Tx: simulate.New(view, proposal.TxID),
@@ -266,7 +275,7 @@ func TestManagerSwapLetsTransactionsFinish(t *testing.T) {
 		running <- outcome{payload, err}
 	}()
 	<-g.entered
-	mustBind(t, m, "main", "basic", mustInstall(t, m, contractPackage(t, "basic_2")))
+	mustBind(t, m, "main", "basic", mustInstall(t, m, contractPackage(t, "basic_1")))
 	if err := m.Unbind(t.Context(), "main", "other"); err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +297,7 @@ func TestManagerKeepsWhatWorks(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	m := open(t, dir, Config{StopTimeout: 100 * time.Millisecond})
-	good := mustInstall(t, m, contractPackage(t, "good"))
+	good := mustInstall(t, m, contractPackage(t, "basic_1"))
 	mustBind(t, m, "main", "basic", good)
 	pid := mustCall(t, m, "main", "basic", "pid")
 
@@ -324,7 +333,7 @@ func TestManagerKeepsWhatWorks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{id, good}, ids); diff != "" {
+	if diff := cmp.Diff([]string{good, id}, ids); diff != "" {
 		t.Error(diff)
 	}
 	if left, err := filepath.Glob(filepath.Join(dir, "programs", "new-*")); err != nil || len(left) > 0 {
@@ -338,12 +347,16 @@ func TestManagerBindService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "contract")
-	if err := os.WriteFile(path, program, 0o700); err != nil {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
 		t.Fatal(err)
 	}
-	service := exec.Command(path)
-	service.Env = []string{"CHAINCODE_SERVER_ADDRESS=127.0.0.1:39417", "CHAINCODE_ID=any", "CHAINCODE_TLS_DISABLED=true"}
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil { // the service takes the port
+		t.Fatal(err)
+	}
+	service := exec.Command(program)
+	service.Env = []string{"CHAINCODE_SERVER_ADDRESS=" + address, "CHAINCODE_ID=any", "CHAINCODE_TLS_DISABLED=true"}
 	if err := service.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -353,7 +366,7 @@ func TestManagerBindService(t *testing.T) {
 	})
 	dir := t.TempDir()
 	m := open(t, dir, Config{})
-	connection := Connection{Address: "127.0.0.1:39417", DialTimeout: Duration(20 * time.Second)}
+	connection := Connection{Address: address, DialTimeout: Duration(20 * time.Second)}
 	if err := m.BindService(t.Context(), "main", "basic", connection); err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,14 @@ func Pack(ctx context.Context, dir, label string, config BuildConfig) ([]byte, e
 	if err != nil {
 		return nil, fmt.Errorf("pack %s: %w", dir, err)
 	}
-	return pack(Metadata{Type: Golang, Label: label, Path: contract.ImportPath}, append(files, metainf...), gzip.DefaultCompression)
+	raw, err := pack(Metadata{Type: Golang, Label: label, Path: contract.ImportPath}, append(files, metainf...), gzip.DefaultCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := ParsePackage(raw); err != nil { // a directory can hold what a package cannot
+		return nil, fmt.Errorf("pack %s: %w", dir, err)
+	}
+	return raw, nil
 }
 
 // PackBinary makes a package of a program that was built for a platform, GOOS/GOARCH.
@@ -83,6 +90,9 @@ func PackBinary(label, platform string, program []byte) ([]byte, error) {
 
 // PackService makes a ccaas package, which a Fabric peer takes too.
 func PackService(label string, connection Connection) ([]byte, error) {
+	if err := connection.check(); err != nil {
+		return nil, fmt.Errorf("pack service %s: %w: %w", label, ErrInvalidPackage, err)
+	}
 	content, err := json.Marshal(connection)
 	if err != nil {
 		return nil, fmt.Errorf("pack service %s: %w", label, err)
@@ -90,11 +100,14 @@ func PackService(label string, connection Connection) ([]byte, error) {
 	return pack(Metadata{Type: Service, Label: label}, []file{{name: connectionFile, content: content}}, gzip.DefaultCompression)
 }
 
-// pack writes a package and reads it, so that what comes out is what ParsePackage takes.
+// pack writes a package.
 func pack(metadata Metadata, files []file, level int) ([]byte, error) {
 	about, err := json.Marshal(metadata)
 	if err != nil {
 		return nil, fmt.Errorf("pack %s: %w", metadata.Label, err)
+	}
+	if err := parseMetadata(about, &metadata); err != nil {
+		return nil, fmt.Errorf("pack: %w", err)
 	}
 	code, err := writeArchive(files, level)
 	if err != nil {
@@ -104,8 +117,8 @@ func pack(metadata Metadata, files []file, level int) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pack %s: %w", metadata.Label, err)
 	}
-	if _, err := ParsePackage(raw); err != nil {
-		return nil, fmt.Errorf("pack %s: %w", metadata.Label, err)
+	if len(raw) > MaxPackage {
+		return nil, fmt.Errorf("pack %s: %w: %d bytes, at most %d", metadata.Label, ErrPackageTooLarge, len(raw), MaxPackage)
 	}
 	return raw, nil
 }
