@@ -52,7 +52,7 @@ func newPlatform(tb testing.TB, store ledger.Store, contract shim.Chaincode, con
 	orderer, err := organizations.Orderer()
 	must(err)
 	config.Organizations = organizations
-	config.Ledger, err = ledger.Open(ledger.Config{Store: store, Signer: orderer.Orderer()})
+	config.Ledger, err = ledger.Open(ledger.Config{Store: store, Signer: orderer.Orderer(), RetryPause: time.Millisecond})
 	must(err)
 	host, err := chaincode.StartInProcess("cc", contract, chaincode.Config{})
 	must(err)

@@ -76,7 +76,8 @@ type replayer struct {
 	config      *channelconfig.Config
 	definitions map[string]*Definition
 	keys        map[stateKey]bool // every key that the chain ever wrote publicly
-	hash        []byte
+	hash        []byte // of the last header
+	commitHash  []byte // of the last block
 }
 
 // block judges one block again and applies it to the scratch store.
@@ -113,6 +114,12 @@ func (r *replayer) block(ctx context.Context, number uint64) error {
 	j, err := r.judge(ctx, block, recorded)
 	if err != nil {
 		return err
+	}
+	if number > 0 {
+		r.commitHash = j.updates.commitHash(r.commitHash, j.codes)
+		if !bytes.Equal(wire.CommitHash(block), r.commitHash) {
+			return broken("commit hash is %x, the state's updates give %x", wire.CommitHash(block), r.commitHash)
+		}
 	}
 	batch := j.batch(r.hash)
 	if err := r.Scratch.Append(ctx, r.Channel, raw, batch); err != nil {

@@ -358,6 +358,7 @@ func (c *Channel) seal(j *judge, envelopes [][]byte) (*common.Block, []byte, err
 		return nil, nil, fmt.Errorf("seal block %d: %w", c.tip.height, err)
 	}
 	wire.SetValidationCodes(block, j.codes)
+	wire.SetCommitHash(block, j.updates.commitHash(c.tip.commitHash, j.codes))
 	raw, err := proto.Marshal(block)
 	if err != nil {
 		return nil, nil, fmt.Errorf("seal block %d: %w", c.tip.height, err)
@@ -368,7 +369,7 @@ func (c *Channel) seal(j *judge, envelopes [][]byte) (*common.Block, []byte, err
 // append appends a block, and makes sure of the outcome: after an error that leaves it open the same bytes are appended again,
 // which is a success if they are already there. ErrConflict means that another writer's block holds the number.
 func (c *Channel) append(ctx context.Context, raw []byte, batch *Batch) error {
-	wait := 10 * time.Millisecond
+	wait := c.ledger.RetryPause
 	for attempt := 0; ; attempt++ {
 		err := c.ledger.Store.Append(ctx, c.name, raw, batch)
 		if errors.Is(err, ErrConflict) && attempt > 0 {

@@ -43,8 +43,10 @@ type Config struct {
 	MaxBytes int
 	// RerunBudget is how long the simulations that are repeated over a block being cut may take together. Default 100 ms.
 	RerunBudget time.Duration
-	// AppendRetries is how often an append whose outcome is unknown is tried again. Default 4, from 10 ms on, doubling.
+	// AppendRetries is how often an append whose outcome is unknown is tried again. Default 4.
 	AppendRetries int
+	// RetryPause before the first of them; it doubles each time. Default 10 ms.
+	RetryPause time.Duration
 
 	Logger *slog.Logger // default: none
 }
@@ -61,6 +63,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.AppendRetries == 0 {
 		c.AppendRetries = 4
+	}
+	if c.RetryPause == 0 {
+		c.RetryPause = 10 * time.Millisecond
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))

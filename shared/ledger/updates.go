@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"github.com/tidwall/btree"
 	"google.golang.org/protobuf/proto"
 
@@ -23,7 +25,11 @@ func (k stateKey) less(o stateKey) bool {
 }
 
 // hashedNamespace is where the hashes of a collection's private data stand, Fabric's privacyenabledstate naming.
-func hashedNamespace(namespace, collection string) string { return namespace + "$$h" + collection }
+func hashedNamespace(namespace, collection string) string {
+	return namespace + hashedMark + collection
+}
+
+const hashedMark = "$$h"
 
 // update is a key's state after the transactions of a block so far.
 type update struct {
@@ -188,6 +194,21 @@ func (u *updates) writes() []Write {
 		return true
 	})
 	return writes
+}
+
+// commitHash continues the chain of hashes over the state's updates, which Fabric's peers put into a block's metadata.
+func (u *updates) commitHash(previous []byte, codes []peer.TxValidationCode) []byte {
+	all := make([]wire.Update, 0, u.keys.Len())
+	u.keys.Scan(func(up update) bool {
+		namespace, collection, _ := strings.Cut(up.namespace, hashedMark)
+		one := wire.Update{Namespace: namespace, Collection: collection, Key: up.key, Block: u.number, Tx: up.tx}
+		if up.item != nil {
+			one.Value = up.item.Value
+		}
+		all = append(all, one)
+		return true
+	})
+	return wire.NextCommitHash(previous, codes, all)
 }
 
 // reader remembers what was read from the state before a block.
