@@ -26,6 +26,7 @@ var programs = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	programsDir = dir
 	build := exec.Command("go", "build", "-o", dir, "./testdata/contract", "./testdata/rogue")
 	if out, err := build.CombinedOutput(); err != nil {
 		return dir, fmt.Errorf("build the test programs: %w\n%s", err, out)
@@ -33,10 +34,13 @@ var programs = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
-// RemovePrograms ends the test run: it is what goleak calls when it has found nothing.
+// programsDir is empty if no test has needed them.
+var programsDir string
+
+// RemovePrograms ends the test run: goleak calls it last.
 func RemovePrograms(code int) {
-	if dir, _ := programs(); dir != "" {
-		os.RemoveAll(dir)
+	if programsDir != "" {
+		os.RemoveAll(programsDir)
 	}
 	os.Exit(code)
 }

@@ -30,8 +30,8 @@ import (
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		goleak.Cleanup(func(code int) {
-			if program, err := contractProgram(); err == nil {
-				os.RemoveAll(filepath.Dir(filepath.Dir(program)))
+			if contractCache != "" {
+				os.RemoveAll(contractCache)
 			}
 			os.Exit(code)
 		}),
@@ -51,12 +51,16 @@ var contractProgram = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	contractCache = dir
 	program, err := Build(context.Background(), contractDir, BuildConfig{CacheDir: dir})
 	if err != nil {
-		return "", errors.Join(err, os.RemoveAll(dir))
+		return "", err
 	}
 	return program.Path, nil
 })
+
+// contractCache is empty if no test has needed the program.
+var contractCache string
 
 // contractPackage makes a small package: its program is a script that becomes the contract.
 func contractPackage(t testing.TB, label string) []byte {
