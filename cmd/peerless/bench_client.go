@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -72,6 +73,31 @@ type loadResult struct {
 	failures  map[string]int // by the code of the answer
 	elapsed   time.Duration
 	latencies []time.Duration // of those that succeeded, sorted
+	cpu       *benchCPU       // nil where it cannot be measured
+}
+
+// cpuTimes are times on the processors.
+type cpuTimes struct{ server, contract, client, all time.Duration }
+
+// benchCPU is what a load cost. Where other processes want the cores too, it says more than the speed.
+type benchCPU struct {
+	Server   float64 `json:"serverMicroseconds"`             // for each request
+	Contract float64 `json:"contractMicroseconds,omitempty"` // in a process of its own
+	Client   float64 `json:"clientMicroseconds"`
+	Others   float64 `json:"othersShare"` // of all cores, taken by processes that have nothing to do with it
+}
+
+// since returns what was used from before on by some requests.
+func (t cpuTimes) since(before cpuTimes, requests int, elapsed time.Duration) *benchCPU {
+	each := func(now, before time.Duration) float64 {
+		return float64((now - before).Microseconds()) / float64(max(requests, 1))
+	}
+	ours := func(t cpuTimes) time.Duration { return t.server + t.contract + t.client }
+	others := t.all - before.all - (ours(t) - ours(before))
+	return &benchCPU{
+		each(t.server, before.server), each(t.contract, before.contract), each(t.client, before.client),
+		max(0, others.Seconds()) / elapsed.Seconds() / float64(runtime.NumCPU()),
+	}
 }
 
 func (r *loadResult) perSecond() float64 { return float64(r.succeeded) / r.elapsed.Seconds() }
@@ -94,6 +120,7 @@ func (b *bench) run(ctx context.Context, s *benchServer, l load) (*loadResult, e
 		warmUp = 0
 	}
 	start := time.Now()
+	cpu, measured := measureCPU(s.process.Process.Pid)
 	r.from, r.until = start.Add(warmUp), start.Add(warmUp+l.duration)
 
 	update, end := b.counter(l.what)
@@ -126,6 +153,9 @@ func (b *bench) run(ctx context.Context, s *benchServer, l load) (*loadResult, e
 		return nil, err
 	}
 	r.result.elapsed = r.last.Sub(r.from)
+	if now, ok := measureCPU(s.process.Process.Pid); ok && measured {
+		r.result.cpu = now.since(cpu, r.sent, time.Since(start))
+	}
 	slices.Sort(r.result.latencies)
 	if r.result.succeeded == 0 {
 		return nil, fmt.Errorf("%s: no request succeeded: %v", l.what, r.result.failures)
@@ -142,6 +172,7 @@ type loadRun struct {
 
 	mu     sync.Mutex // guards what follows
 	result loadResult
+	sent   int       // requests, those of the warm-up included
 	last   time.Time // when the last answer came
 }
 
@@ -156,7 +187,7 @@ func (r *loadRun) client(ctx context.Context) error {
 	var body []byte
 	var latencies []time.Duration
 	failures := make(map[string]int)
-	acknowledged := 0
+	acknowledged, requests := 0, 0
 	now := time.Now()
 	for r.requests > 0 || now.Before(r.until) {
 		n := int(r.next.Add(1)) - 1
@@ -170,6 +201,7 @@ func (r *loadRun) client(ctx context.Context) error {
 			return err
 		}
 		now = time.Now()
+		requests++
 		code := r.judge(status, answer)
 		if code == "" && r.submits {
 			acknowledged++
@@ -185,6 +217,7 @@ func (r *loadRun) client(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.server.acknowledged += acknowledged
+	r.sent += requests
 	r.result.latencies = append(r.result.latencies, latencies...)
 	r.result.succeeded += len(latencies)
 	for code, n := range failures {

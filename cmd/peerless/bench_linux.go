@@ -3,8 +3,10 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // processMemory returns what this process has in memory, and the most it had, in bytes: VmRSS and VmHWM of proc_pid_status(5).
@@ -47,4 +49,57 @@ func filesystem(dir string) string {
 		}
 	}
 	return kind
+}
+
+// tick is the unit of the kernel's times in /proc, USER_HZ.
+const tick = 10 * time.Millisecond
+
+// measureCPU returns the time on the processors so far: of a server and its children, of this process, and of all.
+func measureCPU(server int) (cpuTimes, bool) {
+	var t cpuTimes
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil || len(stats) == 0 {
+		return t, false
+	}
+	for _, path := range stats {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		// After the name, which may hold anything: state, parent, and times in fields 14 and 15 of proc_pid_stat(5).
+		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+		if len(fields) < 13 {
+			continue
+		}
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		parent, _ := strconv.Atoi(fields[1])
+		used := ticks(fields[11]) + ticks(fields[12])
+		switch {
+		case pid == server:
+			t.server += used
+		case parent == server:
+			t.contract += used
+		case pid == os.Getpid():
+			t.client += used
+		}
+	}
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return t, false
+	}
+	line, _, _ := strings.Cut(string(stat), "\n")
+	for i, field := range strings.Fields(line)[1:] {
+		if i < 8 && i != 3 && i != 4 { // all but idle and waiting for a disk; guests' time is in the user's
+			t.all += ticks(field)
+		}
+	}
+	return t, true
+}
+
+func ticks(field string) time.Duration {
+	n, err := strconv.ParseInt(field, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(n) * tick
 }

@@ -13,3 +13,5 @@ func processMemory() (resident, peak uint64, err error) {
 }
 
 func filesystem(string) string { return "unknown" }
+
+func measureCPU(int) (cpuTimes, bool) { return cpuTimes{}, false }

@@ -21,6 +21,7 @@ type benchRow struct {
 	Failures  map[string]int `json:"failures,omitempty"` // by their code
 	PerSecond float64        `json:"perSecond,omitempty"`
 	Latency   *benchLatency  `json:"latencyMilliseconds,omitempty"`
+	CPU       *benchCPU      `json:"cpu,omitempty"`
 
 	Transactions int          `json:"transactions,omitempty"` // committed before the measurement
 	Keys         int          `json:"keys,omitempty"`         // in the ledger from the start
@@ -51,7 +52,7 @@ func loadRow(title string, clients int, r *loadResult) benchRow {
 	}
 	return benchRow{
 		Title: title, Clients: clients, Seconds: r.elapsed.Seconds(), Succeeded: r.succeeded, Failed: &failed, Failures: r.failures,
-		PerSecond: r.perSecond(),
+		PerSecond: r.perSecond(), CPU: r.cpu,
 		Latency: &benchLatency{
 			milliseconds(r.percentile(0.5)), milliseconds(r.percentile(0.9)), milliseconds(r.percentile(0.99)), milliseconds(r.percentile(1)),
 		},
@@ -70,7 +71,7 @@ func (b *bench) report() error {
 	for i, r := range b.rows {
 		rows[i] = r.cells()
 	}
-	if err := b.printTable([]string{"", "CLIENTS", "PER SECOND", "P50 MS", "P99 MS", "FAILED", ""}, rows); err != nil {
+	if err := b.printTable([]string{"", "CLIENTS", "PER SECOND", "P50 MS", "P99 MS", "FAILED", "CPU µs", ""}, rows); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintln(b.out, b.environment)
@@ -78,13 +79,16 @@ func (b *bench) report() error {
 }
 
 func (r *benchRow) cells() []string {
-	cells := []string{r.Title, "", "", "", "", "", r.remarks()}
+	cells := []string{r.Title, "", "", "", "", "", "", r.remarks()}
 	if r.Latency != nil {
 		cells[1] = strconv.Itoa(r.Clients)
 		cells[2] = thousands(int(r.PerSecond))
 		cells[3] = fmt.Sprintf("%.2f", r.Latency.P50)
 		cells[4] = fmt.Sprintf("%.2f", r.Latency.P99)
 		cells[5] = thousands(*r.Failed)
+	}
+	if r.CPU != nil {
+		cells[6] = fmt.Sprintf("%.0f", r.CPU.Server)
 	}
 	return cells
 }
@@ -110,6 +114,12 @@ func (r *benchRow) remarks() string {
 	}
 	if r.Memory != nil {
 		say("resident %s, at most %s", mebibytes(int64(r.Memory.Resident)), mebibytes(int64(r.Memory.Peak)))
+	}
+	if r.CPU != nil && r.CPU.Contract > 0 {
+		say("%.0f µs more in the contract's process", r.CPU.Contract)
+	}
+	if r.CPU != nil && r.CPU.Others > 0.05 {
+		say("other processes took %.0f %% of the cores", 100*r.CPU.Others)
 	}
 	for _, code := range slices.Sorted(maps.Keys(r.Failures)) {
 		say("%s × %s", thousands(r.Failures[code]), code)

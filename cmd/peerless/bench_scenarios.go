@@ -70,7 +70,7 @@ func (b *bench) buildContract(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	built, err := deploy.Build(ctx, filepath.Join(source, "contracts", "assettransfer"), deploy.BuildConfig{CacheDir: filepath.Join(b.dir, "programs")})
+	built, err := deploy.Build(ctx, filepath.Join(source, "contracts", "assettransfer"), deploy.BuildConfig{})
 	if err != nil {
 		return "", err
 	}

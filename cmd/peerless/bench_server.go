@@ -309,6 +309,7 @@ func (b *bench) start(ctx context.Context, config benchServerConfig) (*benchServ
 		args = append(args, flag, path)
 	}
 	s := &benchServer{data: config.data, process: exec.CommandContext(ctx, program, args...), started: time.Now()}
+	s.process.Args[0] = os.Args[0]
 	s.process.Stderr = b.err
 	if s.orders, err = s.process.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("start a server: %w", err)
