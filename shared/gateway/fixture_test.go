@@ -186,3 +186,14 @@ func (c *counters) Invoke(stub shim.ChaincodeStubInterface) *peer.Response {
 	}
 	return shim.Error("no function " + function)
 }
+
+// announcer is a contract whose every transaction sets an event.
+type announcer struct{ counters }
+
+func (a *announcer) Invoke(stub shim.ChaincodeStubInterface) *peer.Response {
+	_, args := stub.GetFunctionAndParameters()
+	if err := stub.SetEvent("announced", []byte(args[0])); err != nil {
+		return shim.Error(err.Error())
+	}
+	return shim.Success(nil)
+}

@@ -33,6 +33,9 @@ func (s *Service) admit(ctx context.Context, channel *ledger.Channel, signed *pe
 		if e := s.inTime(p); e != nil {
 			return nil, e
 		}
+		if id, err := channel.Config().MSPs.Identify(p.Creator); err == nil && s.Clock().After(id.Cert.NotAfter) {
+			return nil, unauthorized("proposal client identity expired")
+		}
 	}
 	if err != nil {
 		return nil, rejected(InvalidRequest, err, "%v", err)
@@ -62,8 +65,13 @@ func (s *Service) inTime(p *wire.Proposal) *endorserError {
 	if off := now.Sub(p.Timestamp); off <= TimeWindow && off >= -TimeWindow {
 		return nil
 	}
-	e := failed(InvalidRequest, "request unauthorized due to incorrect timestamp %s, peer time %s, peer.authentication.timewindow %s",
+	return unauthorized("request unauthorized due to incorrect timestamp %s, peer time %s, peer.authentication.timewindow %s",
 		p.Timestamp.Format(time.RFC3339), now.Format(time.RFC3339), TimeWindow)
+}
+
+// unauthorized is the error of a peer's authentication filters. Those of other peers reach the gateway through gRPC.
+func unauthorized(format string, args ...any) *endorserError {
+	e := failed(InvalidRequest, format, args...)
 	e.code, e.remote = codes.Unavailable, "rpc error: code = Unknown desc = "
 	return e
 }

@@ -184,6 +184,9 @@ func (r *run) call(ctx context.Context, channel, name string, input *peer.Chainc
 		return nil, fmt.Errorf("execute failed: invalid invocation: [channel %s] failed to get chaincode container info for %s: %w", callee.channel, name, err)
 	}
 	result, err := callee.execute(ctx, name, input, false)
+	if err == nil {
+		err = callee.tx.Err()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("execute failed: %w", err)
 	}

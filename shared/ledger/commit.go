@@ -366,19 +366,23 @@ func (c *Channel) seal(j *judge, envelopes [][]byte) (*common.Block, []byte, err
 	return block, raw, nil
 }
 
-// append appends a block, and makes sure of the outcome: after an error that leaves it open the same bytes are appended again,
-// which is a success if they are already there. ErrConflict means that another writer's block holds the number.
+// append appends a block, and makes sure of the outcome: after an error that leaves it open the block is read back, and the same
+// bytes are appended again if it is not there. ErrConflict means that another writer's block holds the number.
 func (c *Channel) append(ctx context.Context, raw []byte, batch *Batch) error {
 	wait := c.ledger.RetryPause
 	for attempt := 0; ; attempt++ {
 		err := c.ledger.Store.Append(ctx, c.name, raw, batch)
-		if errors.Is(err, ErrConflict) && attempt > 0 {
-			// Ours may be the block that is there, if a retry inside the store met it first.
-			if there, readErr := c.ledger.Store.Block(ctx, c.name, batch.Block); readErr == nil && bytes.Equal(there, raw) {
+		if err == nil {
+			return nil
+		}
+		// A conflict may be with our own block, if it was there after all when a try before, or inside the store, failed.
+		if there, readErr := c.ledger.Store.Block(ctx, c.name, batch.Block); readErr == nil {
+			if bytes.Equal(there, raw) {
 				return nil
 			}
+			return fmt.Errorf("block %d of channel %s: %w", batch.Block, c.name, ErrConflict)
 		}
-		if err == nil || errors.Is(err, ErrConflict) || attempt == c.ledger.AppendRetries {
+		if errors.Is(err, ErrConflict) || attempt == c.ledger.AppendRetries {
 			return err
 		}
 		select {
