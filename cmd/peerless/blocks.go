@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -10,27 +11,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"peerless/shared/api"
+	"peerless/shared/api/client"
 )
 
 // followPause is how often blocks --follow asks for more.
 const followPause = 500 * time.Millisecond
-
-// blockView is a block in the API's answers.
-type blockView struct {
-	Number       uint64            `json:"number"`
-	Hash         string            `json:"hash"`
-	PreviousHash string            `json:"previousHash"`
-	DataHash     string            `json:"dataHash"`
-	Size         int               `json:"size"`
-	Transactions []transactionView `json:"transactions"`
-}
-
-// blockPage is a page of blocks, with the JSON of each.
-type blockPage struct {
-	Height uint64            `json:"height"`
-	Blocks []json.RawMessage `json:"blocks"`
-	Next   *uint64           `json:"next,omitempty"`
-}
 
 func newBlocksCommand(a *app) *cobra.Command {
 	var channel string
@@ -71,11 +56,11 @@ are cut from now on, until it is interrupted or has shown --limit of them.`,
 				limit = 0
 			}
 			if !cmd.Flags().Changed("from") {
-				height, err := r.height(cmd.Context(), channel)
+				c, err := r.Channel(cmd.Context(), channel)
 				if err != nil {
 					return err
 				}
-				from = int64(height)
+				from = int64(c.Height)
 			}
 			return a.followBlocks(cmd.Context(), r, channel, from, limit)
 		}
@@ -87,17 +72,11 @@ are cut from now on, until it is interrupted or has shown --limit of them.`,
 	return cmd
 }
 
-func (r *remote) blocks(ctx context.Context, channel string, from int64, limit int) (*blockPage, error) {
-	page := &blockPage{}
-	_, err := r.get(ctx, fmt.Sprintf("%s?from=%d&limit=%d", channelPath(channel, "blocks"), from, min(limit, api.MaxBlocks)), page)
-	return page, err
-}
-
 // listBlocks shows up to limit blocks, in as many pages as that takes.
 func (a *app) listBlocks(ctx context.Context, r *remote, channel string, from int64, limit int) error {
-	whole := &blockPage{Blocks: []json.RawMessage{}}
+	whole := &client.BlockPage{}
 	for {
-		page, err := r.blocks(ctx, channel, from, limit-len(whole.Blocks))
+		page, err := r.Blocks(ctx, channel, from, min(limit-len(whole.Blocks), api.MaxBlocks))
 		if err != nil {
 			return err
 		}
@@ -109,15 +88,19 @@ func (a *app) listBlocks(ctx context.Context, r *remote, channel string, from in
 		from = int64(*page.Next)
 	}
 	if a.json {
-		return a.printJSON(whole)
-	}
-	var rows [][]string
-	for _, raw := range whole.Blocks {
-		row, err := blockRow(raw)
-		if err != nil {
-			return err
+		blocks := make([]json.RawMessage, len(whole.Blocks))
+		for i, b := range whole.Blocks {
+			blocks[i] = b.Raw
 		}
-		rows = append(rows, row)
+		return a.printJSON(struct {
+			Height uint64            `json:"height"`
+			Blocks []json.RawMessage `json:"blocks"`
+			Next   *uint64           `json:"next,omitempty"`
+		}{whole.Height, blocks, whole.Next})
+	}
+	rows := make([][]string, len(whole.Blocks))
+	for i, b := range whole.Blocks {
+		rows[i] = blockRow(&b)
 	}
 	return a.printTable(blockHeader, rows)
 }
@@ -125,11 +108,7 @@ func (a *app) listBlocks(ctx context.Context, r *remote, channel string, from in
 var blockHeader = []string{"BLOCK", "TIME", "TRANSACTIONS", "BYTES", "HASH"}
 
 // blockRow is a block in a list. Its time is that of its last transaction.
-func blockRow(raw json.RawMessage) ([]string, error) {
-	var b blockView
-	if err := json.Unmarshal(raw, &b); err != nil {
-		return nil, fmt.Errorf("read a block: %w", err)
-	}
+func blockRow(b *client.Block) []string {
 	var at time.Time
 	invalid := 0
 	for _, t := range b.Transactions {
@@ -142,7 +121,7 @@ func blockRow(raw json.RawMessage) ([]string, error) {
 	if invalid > 0 {
 		count += fmt.Sprintf(" (%d invalid)", invalid)
 	}
-	return []string{strconv.FormatUint(b.Number, 10), localTime(at), count, strconv.Itoa(b.Size), shorten(b.Hash, 17)}, nil
+	return []string{strconv.FormatUint(b.Number, 10), localTime(at), count, strconv.Itoa(b.Size), shorten(b.Hash, 17)}
 }
 
 // followBlocks shows blocks from one on, as they come, until ctx ends or there were limit of them, if that is not 0.
@@ -150,30 +129,21 @@ func (a *app) followBlocks(ctx context.Context, r *remote, channel string, from 
 	again := time.NewTicker(followPause)
 	defer again.Stop()
 	for shown := 0; ; {
-		page, err := r.blocks(ctx, channel, from, api.MaxBlocks)
+		page, err := r.Blocks(ctx, channel, from, api.MaxBlocks)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
-			if shown == 0 || !isPassing(err) {
+			if shown == 0 || !mayPass(err) {
 				return err
 			}
-			if err := a.awaitServer(ctx, r, err); err != nil {
-				return err
-			}
-			continue
+			page = &client.BlockPage{} // it is asked again
 		}
-		for _, raw := range page.Blocks {
-			var head struct {
-				Number uint64 `json:"number"`
-			}
-			if err := json.Unmarshal(raw, &head); err != nil {
-				return fmt.Errorf("read a block: %w", err)
-			}
-			if err := a.printFollowed(raw, shown == 0); err != nil {
+		for _, b := range page.Blocks {
+			if err := a.printFollowed(&b, shown == 0); err != nil {
 				return err
 			}
-			from = int64(head.Number) + 1
+			from = int64(b.Number) + 1
 			if shown++; shown == limit {
 				return nil
 			}
@@ -181,7 +151,7 @@ func (a *app) followBlocks(ctx context.Context, r *remote, channel string, from 
 		if page.Next != nil {
 			continue
 		}
-		if from < 0 {
+		if from < 0 && err == nil {
 			from = int64(page.Height)
 		}
 		select {
@@ -192,38 +162,44 @@ func (a *app) followBlocks(ctx context.Context, r *remote, channel string, from 
 	}
 }
 
+// mayPass reports whether a failure can pass by itself: the server is being restarted, for instance.
+func mayPass(err error) bool {
+	var problem *client.Problem
+	return !errors.As(err, &problem) || problem.Status >= 500
+}
+
 // blockLine has the widths of what is not known in advance.
 const blockLine = "%-8s %-19s %-14s %-9s %s\n"
 
-func (a *app) printFollowed(raw json.RawMessage, first bool) error {
+func (a *app) printFollowed(b *client.Block, first bool) error {
 	if a.json {
-		return a.printRaw(raw)
+		return a.printJSON(b.Raw)
 	}
-	row, err := blockRow(raw)
-	if err != nil {
-		return err
-	}
+	row := blockRow(b)
 	if first {
 		fmt.Fprintf(a.out, blockLine, blockHeader[0], blockHeader[1], blockHeader[2], blockHeader[3], blockHeader[4])
 	}
-	_, err = fmt.Fprintf(a.out, blockLine, row[0], row[1], row[2], row[3], row[4])
+	_, err := fmt.Fprintf(a.out, blockLine, row[0], row[1], row[2], row[3], row[4])
 	return err
 }
 
 func (a *app) showBlock(ctx context.Context, r *remote, channel, number string) error {
-	var b blockView
-	raw, err := r.get(ctx, channelPath(channel, "blocks", number), &b)
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return &usageError{"peerless blocks", fmt.Sprintf("%q is not the number of a block", number)}
+	}
+	b, err := r.Block(ctx, channel, n)
 	if err != nil {
 		return err
 	}
 	if a.json {
-		return a.printRaw(raw)
+		return a.printJSON(b.Raw)
 	}
 	fmt.Fprintf(a.out, "block         %d of %s, %d bytes\nhash          %s\nprevious hash %s\ndata hash     %s\n\n",
 		b.Number, channel, b.Size, b.Hash, b.PreviousHash, b.DataHash)
 	rows := make([][]string, len(b.Transactions))
 	for i, t := range b.Transactions {
-		rows[i] = []string{strconv.Itoa(t.Index), t.ValidationCode, localTime(t.Timestamp), t.TransactionID, shorten(t.call(), 80)}
+		rows[i] = []string{strconv.Itoa(t.Index), t.ValidationCode, localTime(t.Timestamp), t.TransactionID, shorten(callText(&t), 80)}
 	}
 	return a.printTable([]string{"TX", "VERDICT", "TIME", "ID", "CALL"}, rows)
 }

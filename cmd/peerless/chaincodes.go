@@ -1,12 +1,11 @@
 package main
 
 import (
-	"net/http"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
-	"peerless/shared/api"
+	"peerless/shared/api/client"
 )
 
 func newChaincodesCommand(a *app) *cobra.Command {
@@ -24,18 +23,17 @@ func newChaincodesCommand(a *app) *cobra.Command {
 		if err := r.open(a); err != nil {
 			return err
 		}
-		var list struct {
-			Chaincodes []api.Chaincode `json:"chaincodes"`
-		}
-		raw, err := r.get(cmd.Context(), channelPath(channel, "chaincodes"), &list)
+		chaincodes, err := r.Chaincodes(cmd.Context(), channel)
 		if err != nil {
 			return err
 		}
 		if a.json {
-			return a.printRaw(raw)
+			return a.printJSON(struct {
+				Chaincodes []client.Chaincode `json:"chaincodes"`
+			}{chaincodes})
 		}
-		rows := make([][]string, len(list.Chaincodes))
-		for i, c := range list.Chaincodes {
+		rows := make([][]string, len(chaincodes))
+		for i, c := range chaincodes {
 			policy := c.Policy
 			if policy == "" {
 				policy = "the channel's majority"
@@ -62,7 +60,7 @@ func newChaincodesRemoveCommand(a *app) *cobra.Command {
 		if err := r.open(a); err != nil {
 			return err
 		}
-		if _, err := r.call(cmd.Context(), http.MethodDelete, channelPath(channel, "chaincodes", args[0]), nil, nil); err != nil {
+		if err := r.Remove(cmd.Context(), channel, args[0]); err != nil {
 			return err
 		}
 		if a.json {

@@ -1,22 +1,13 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
-)
 
-// channelView is a channel in the API's answers.
-type channelView struct {
-	Name             string   `json:"name"`
-	Height           uint64   `json:"height"`
-	Organizations    []string `json:"organizations"`
-	CurrentBlockHash string   `json:"currentBlockHash"`
-}
+	"peerless/shared/api/client"
+)
 
 func newChannelsCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
@@ -33,35 +24,31 @@ func newChannelsCommand(a *app) *cobra.Command {
 		if err := r.open(a); err != nil {
 			return err
 		}
-		var list struct {
-			Channels []struct {
-				Name string `json:"name"`
-			} `json:"channels"`
-		}
-		if _, err := r.get(cmd.Context(), pathOf("v1", "channels"), &list); err != nil {
+		names, err := r.Channels(cmd.Context())
+		if err != nil {
 			return err
 		}
-		views := make([]channelView, len(list.Channels))
-		for i, c := range list.Channels {
-			if _, err := r.get(cmd.Context(), channelPath(c.Name), &views[i]); err != nil {
+		channels := make([]*client.Channel, len(names))
+		for i, name := range names {
+			if channels[i], err = r.Channel(cmd.Context(), name); err != nil {
 				return err
 			}
 		}
-		return a.printChannels(views)
+		return a.printChannels(channels)
 	}
 	cmd.AddCommand(newChannelsCreateCommand(a))
 	return cmd
 }
 
-func (a *app) printChannels(views []channelView) error {
+func (a *app) printChannels(channels []*client.Channel) error {
 	if a.json {
 		return a.printJSON(struct {
-			Channels []channelView `json:"channels"`
-		}{views})
+			Channels []*client.Channel `json:"channels"`
+		}{channels})
 	}
-	rows := make([][]string, len(views))
-	for i, v := range views {
-		rows[i] = []string{v.Name, strconv.FormatUint(v.Height, 10), strings.Join(v.Organizations, ",")}
+	rows := make([][]string, len(channels))
+	for i, c := range channels {
+		rows[i] = []string{c.Name, strconv.FormatUint(c.Height, 10), strings.Join(c.Organizations, ",")}
 	}
 	return a.printTable([]string{"NAME", "BLOCKS", "ORGANIZATIONS"}, rows)
 }
@@ -81,21 +68,14 @@ func newChannelsCreateCommand(a *app) *cobra.Command {
 		if err := r.open(a); err != nil {
 			return err
 		}
-		raw, err := r.call(cmd.Context(), http.MethodPost, pathOf("v1", "channels"), nil, struct {
-			Name          string   `json:"name"`
-			Organizations []string `json:"organizations,omitempty"`
-		}{args[0], organizations})
+		channel, err := r.CreateChannel(cmd.Context(), args[0], organizations...)
 		if err != nil {
 			return err
 		}
 		if a.json {
-			return a.printRaw(raw)
+			return a.printJSON(channel)
 		}
-		var view channelView
-		if err := json.Unmarshal(raw, &view); err != nil {
-			return fmt.Errorf("read the answer of %s: %w", r.URL, err)
-		}
-		a.note("created the channel %s of %s", view.Name, strings.Join(view.Organizations, ", "))
+		a.note("created the channel %s of %s", channel.Name, strings.Join(channel.Organizations, ", "))
 		return nil
 	}
 	return cmd

@@ -3,16 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"os"
 
 	"github.com/spf13/cobra"
 
-	"peerless/shared/api"
+	"peerless/shared/api/client"
 	"peerless/shared/deploy"
 )
 
@@ -103,30 +99,15 @@ func (a *app) readPackage(ctx context.Context, name string, config *deployConfig
 
 // upload sends a package and waits until the chaincode answers.
 func (a *app) upload(ctx context.Context, r *remote, pkg []byte, config deployConfig) error {
-	query := make(url.Values)
-	for name, value := range map[string]string{"name": config.name, "version": config.version, "policy": config.policy} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
 	body, done := a.progress(bytes.NewReader(pkg), int64(len(pkg)), "uploading")
-	header := http.Header{"Content-Type": {"application/gzip"}}
-	response, err := r.send(ctx, http.MethodPost, channelPath(config.channel, "chaincodes")+"?"+query.Encode(), header, body)
+	spec := client.DeploySpec{Channel: config.channel, Name: config.name, Version: config.version, Policy: config.policy}
+	deployed, err := r.Deploy(ctx, spec, body)
 	done()
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	if err != nil {
-		return &unreachableError{r.URL, err}
-	}
-	var deployed api.Chaincode
-	if err := json.Unmarshal(raw, &deployed); err != nil {
-		return fmt.Errorf("read the answer of %s: %w", r.URL, err)
-	}
 	if a.json {
-		return a.printRaw(raw)
+		return a.printJSON(deployed)
 	}
 	a.note("%s runs on %s, version %s, sequence %d", deployed.Name, config.channel, deployed.Version, deployed.Sequence)
 	return nil

@@ -106,5 +106,5 @@ func (d *development) curl(ctx context.Context, name string) string {
 	if err != nil { // strings only: cannot fail
 		body = []byte("{}")
 	}
-	return fmt.Sprintf("curl %s%s -d '%s'", d.url, channelPath(defaultChannel, "chaincodes", name, call.verb), strings.ReplaceAll(string(body), "'", `\u0027`))
+	return fmt.Sprintf("curl %s%s -d '%s'", d.url, "/v1/channels/"+defaultChannel+"/chaincodes/"+name+"/"+call.verb, strings.ReplaceAll(string(body), "'", `\u0027`))
 }

@@ -2,34 +2,16 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"peerless/shared/api"
+	"peerless/shared/api/client"
 )
-
-// pollWait is how long one long poll waits; retryPause is the time between attempts to reach a server that went away.
-const (
-	pollWait   = 20 * time.Second
-	retryPause = time.Second
-)
-
-// eventView is an event in the API's answers.
-type eventView struct {
-	ID            string          `json:"id"`
-	TransactionID string          `json:"transactionId"`
-	Chaincode     string          `json:"chaincode"`
-	Name          string          `json:"name"`
-	Payload       json.RawMessage `json:"payload"`
-}
 
 func newEventsCommand(a *app) *cobra.Command {
-	var channel, chaincode, from string
+	var request client.EventsRequest
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "events",
@@ -42,10 +24,10 @@ If the server goes away, it waits until it is back, and misses nothing.`,
 		Args: arguments(0, 0, "no arguments"),
 	}
 	r := newRemote(cmd)
-	addChannel(cmd, &channel)
+	addChannel(cmd, &request.Channel)
 	f := cmd.Flags()
-	f.StringVar(&chaincode, "chaincode", "", "the events of one chaincode only")
-	f.StringVar(&from, "from", "", "where to begin: the number of a block, or the id of an event, to go on behind it")
+	f.StringVar(&request.Chaincode, "chaincode", "", "the events of one chaincode only")
+	f.StringVar(&request.From, "from", "", "where to begin: the number of a block, or the id of an event, to go on behind it")
 	f.IntVar(&limit, "limit", 0, "end after so many events (default: never)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if limit < 0 {
@@ -54,101 +36,32 @@ If the server goes away, it waits until it is back, and misses nothing.`,
 		if err := r.open(a); err != nil {
 			return err
 		}
-		query := url.Values{"wait": {pollWait.String()}}
-		if chaincode != "" {
-			query.Set("chaincode", chaincode)
-		}
-		if cmd.Flags().Changed("from") {
-			query.Set("from", from)
-		} else {
-			height, err := r.height(cmd.Context(), channel)
-			if err != nil {
-				return err
-			}
-			query.Set("from", fmt.Sprint(height))
-		}
-		return a.followEvents(cmd.Context(), r, channel, query, limit)
+		return a.followEvents(cmd.Context(), r, request, limit)
 	}
 	return cmd
 }
 
-func (r *remote) height(ctx context.Context, channel string) (uint64, error) {
-	var view channelView
-	_, err := r.get(ctx, channelPath(channel), &view)
-	return view.Height, err
-}
-
 // followEvents prints events until ctx ends or there were limit of them, if that is not 0.
-func (a *app) followEvents(ctx context.Context, r *remote, channel string, query url.Values, limit int) error {
-	connected := false
-	for printed := 0; ; {
-		var list struct {
-			Events []json.RawMessage `json:"events"`
-			Cursor string            `json:"cursor"`
-		}
-		_, err := r.get(ctx, channelPath(channel, "events")+"?"+query.Encode(), &list)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			if !connected || !isPassing(err) {
-				return err
-			}
-			if err := a.awaitServer(ctx, r, err); err != nil {
-				return err
-			}
-			continue
-		}
-		connected = true
-		for _, raw := range list.Events {
-			if err := a.printEvent(raw); err != nil {
-				return err
-			}
-			if printed++; printed == limit {
-				return nil
-			}
-		}
-		query.Set("from", list.Cursor)
-	}
-}
-
-// isPassing reports whether a failure may pass by itself: the server is being restarted, for instance.
-func isPassing(err error) bool {
-	var unreachable *unreachableError
-	var problem *api.Problem
-	return errors.As(err, &unreachable) || errors.As(err, &problem) && problem.Code == api.CodeUnavailable
-}
-
-// awaitServer waits until a server that went away answers again. nil also if ctx ends first.
-func (a *app) awaitServer(ctx context.Context, r *remote, cause error) error {
-	a.note("%s: waiting for it", lineOf(explain(cause)))
-	again := time.NewTicker(retryPause)
-	defer again.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-again.C:
-		}
-		var health json.RawMessage
-		_, err := r.get(ctx, "/healthz", &health)
-		if err == nil {
-			a.note("the server is back")
-			return nil
-		}
-		if ctx.Err() == nil && !isPassing(err) {
+func (a *app) followEvents(ctx context.Context, r *remote, request client.EventsRequest, limit int) error {
+	printed := 0
+	err := r.Events(ctx, request, func(e client.Event) error {
+		if err := a.printEvent(e); err != nil {
 			return err
 		}
+		if printed++; printed == limit {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) || ctx.Err() != nil {
+		return nil
 	}
+	return err
 }
 
-func (a *app) printEvent(raw json.RawMessage) error {
+func (a *app) printEvent(e client.Event) error {
 	if a.json {
-		return a.printRaw(raw)
-	}
-	var e eventView
-	if err := json.Unmarshal(raw, &e); err != nil {
-		return fmt.Errorf("read an event: %w", err)
+		return a.printJSON(e)
 	}
 	_, err := fmt.Fprintf(a.out, "%-8s %s %s %s\n", e.ID, e.Chaincode, oneLine(e.Name), shorten(oneLine(payloadText(e.Payload)), 500))
 	return err

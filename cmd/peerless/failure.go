@@ -9,7 +9,7 @@ import (
 	"strings"
 	"syscall"
 
-	"peerless/shared/api"
+	"peerless/shared/api/client"
 	"peerless/shared/deploy"
 	"peerless/shared/ledger"
 	"peerless/shared/store/pebble"
@@ -62,9 +62,9 @@ type failure struct {
 
 func (a *app) failJSON(err error) {
 	f := failure{Error: explain(err)}
-	var problem *api.Problem
+	var problem *client.Problem
 	if errors.As(err, &problem) {
-		f.Code, f.TransactionID, f.ChaincodeStatus = string(problem.Code), problem.TransactionID, problem.ChaincodeStatus
+		f.Code, f.TransactionID, f.ChaincodeStatus = problem.Code, problem.TransactionID, problem.ChaincodeStatus
 	}
 	var build *deploy.BuildError
 	if errors.As(err, &build) {
@@ -83,8 +83,7 @@ func lineOf(s string) string {
 // explain says what went wrong and what to do about it.
 func explain(err error) string {
 	var usage *usageError
-	var problem *api.Problem
-	var unreachable *unreachableError
+	var problem *client.Problem
 	var listening *listenError
 	var store *pebble.PathError
 	var build *deploy.BuildError
@@ -92,9 +91,7 @@ func explain(err error) string {
 	case errors.As(err, &usage):
 		return usage.text + ": see " + usage.command + " --help"
 	case errors.As(err, &problem):
-		return explainProblem(problem)
-	case errors.As(err, &unreachable):
-		return explainUnreachable(unreachable)
+		return problem.Error()
 	case errors.As(err, &listening):
 		return explainListen(listening)
 	case errors.As(err, &store):
@@ -103,50 +100,14 @@ func explain(err error) string {
 		return build.Dir + " does not compile"
 	case errors.Is(err, context.Canceled):
 		return "interrupted"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return err.Error() + ": start one with peerless dev, or choose another with --url or PEERLESS_URL"
 	case errors.Is(err, syscall.ENOSPC):
 		return err.Error() + ": free some space, and try again"
 	case errors.Is(err, ledger.ErrDamaged):
 		return err.Error() + ": peerless verify says what is damaged"
 	}
 	return err.Error()
-}
-
-func explainProblem(p *api.Problem) string {
-	text := string(p.Code) + ": " + p.Detail
-	switch p.Code {
-	case api.CodeUnauthenticated:
-		text += ": set --key or PEERLESS_KEY"
-	case api.CodeOutcomeUnknown:
-		text += fmt.Sprintf(": peerless tx %s says whether it was committed", p.TransactionID)
-	case api.CodeForbidden, api.CodeNotFound, api.CodeInvalidRequest, api.CodeChaincodeError:
-	default:
-		if p.TransactionID != "" {
-			text += " (transaction " + p.TransactionID + ")"
-		}
-	}
-	return text
-}
-
-// An unreachableError is a server that does not answer.
-type unreachableError struct {
-	url string
-	err error
-}
-
-func (e *unreachableError) Error() string { return fmt.Sprintf("reach %s: %v", e.url, e.err) }
-func (e *unreachableError) Unwrap() error { return e.err }
-
-func explainUnreachable(e *unreachableError) string {
-	var dns *net.DNSError
-	switch {
-	case errors.Is(e.err, syscall.ECONNREFUSED):
-		return fmt.Sprintf("no server answers at %s: start one with peerless dev, or choose another with --url or PEERLESS_URL", e.url)
-	case errors.As(e.err, &dns):
-		return fmt.Sprintf("the server's name %q is not known: check --url or PEERLESS_URL", dns.Name)
-	case errors.Is(e.err, context.Canceled):
-		return "interrupted"
-	}
-	return fmt.Sprintf("the server at %s does not answer: %v", e.url, e.err)
 }
 
 func explainListen(e *listenError) string {

@@ -1,15 +1,21 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"peerless/shared/api/client"
 )
+
+// errEnough ends a listing that has shown all that it was asked for.
+var errEnough = errors.New("that is enough")
 
 func newHistoryCommand(a *app) *cobra.Command {
 	var channel string
+	var limit int
 	cmd := &cobra.Command{
 		Use:   "history CHAINCODE KEY",
 		Short: "Show what a key's value was, newest first",
@@ -19,29 +25,34 @@ func newHistoryCommand(a *app) *cobra.Command {
 	}
 	r := newRemote(cmd)
 	addChannel(cmd, &channel)
+	cmd.Flags().IntVar(&limit, "limit", 0, "how many changes to show (default: all)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := r.open(a); err != nil {
 			return err
 		}
-		var view struct {
-			History []struct {
-				TransactionID    string          `json:"transactionId"`
-				BlockNumber      uint64          `json:"blockNumber"`
-				TransactionIndex uint64          `json:"transactionIndex"`
-				Timestamp        time.Time       `json:"timestamp"`
-				IsDelete         bool            `json:"isDelete"`
-				Value            json.RawMessage `json:"value"`
-			} `json:"history"`
-		}
-		raw, err := r.get(cmd.Context(), channelPath(channel, "chaincodes", args[0], "history", args[1]), &view)
-		if err != nil {
+		changes := []client.Change{}
+		err := r.History(cmd.Context(), channel, args[0], args[1], func(c client.Change) error {
+			changes = append(changes, c)
+			if len(changes) == limit {
+				return errEnough
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errEnough) {
 			return err
 		}
 		if a.json {
-			return a.printRaw(raw)
+			return a.printJSON(struct {
+				Key     string          `json:"key"`
+				History []client.Change `json:"history"`
+			}{args[1], changes})
 		}
-		rows := make([][]string, len(view.History))
-		for i, c := range view.History {
+		if len(changes) == 0 {
+			a.note("%s has never written the key %q in %s", args[0], args[1], channel)
+			return nil
+		}
+		rows := make([][]string, len(changes))
+		for i, c := range changes {
 			value := payloadText(c.Value)
 			if c.IsDelete {
 				value = "deleted"
@@ -50,10 +61,6 @@ func newHistoryCommand(a *app) *cobra.Command {
 				fmt.Sprintf("%d.%d", c.BlockNumber, c.TransactionIndex), localTime(c.Timestamp),
 				shorten(c.TransactionID, 13), shorten(value, 100),
 			}
-		}
-		if len(rows) == 0 {
-			a.note("%s has never written the key %q in %s", args[0], args[1], channel)
-			return nil
 		}
 		return a.printTable([]string{"BLOCK", "TIME", "TRANSACTION", "VALUE"}, rows)
 	}

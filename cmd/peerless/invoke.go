@@ -4,100 +4,56 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"peerless/shared/api"
+	"peerless/shared/api/client"
 )
 
 // invocation is what submit and evaluate have in common.
 type invocation struct {
 	*remote
-	channel       string
-	transient     []string
-	argsFile      string
-	user          string
-	organization  string
-	attributes    []string
-	organizations []string
-}
-
-// callBody is the body of submit and evaluate (SURFACE.md).
-type callBody struct {
-	Function      string            `json:"function"`
-	Args          []string          `json:"args,omitempty"`
-	Transient     map[string][]byte `json:"transient,omitempty"`
-	Organizations []string          `json:"organizations,omitempty"`
+	caller
+	call      client.Call
+	transient []string
+	argsFile  string
 }
 
 func (in *invocation) addFlags(cmd *cobra.Command) {
 	in.remote = newRemote(cmd)
-	addChannel(cmd, &in.channel)
+	addChannel(cmd, &in.call.Channel)
 	f := cmd.Flags()
 	f.StringArrayVar(&in.transient, "transient", nil, "NAME=VALUE or NAME=@FILE, seen by the contract and never recorded; may be repeated")
 	f.StringVar(&in.argsFile, "args-file", "", "a file, or - for standard input, with a JSON array of strings: arguments that follow those of the command line")
-	f.StringVar(&in.user, "user", "", "who calls, on a server that needs no key")
-	f.StringVar(&in.organization, "organization", "", "the caller's organisation, on a server that needs no key")
-	f.StringArrayVar(&in.attributes, "attr", nil, "NAME=VALUE, an attribute in the caller's certificate, on a server that needs no key; may be repeated")
+	in.caller.addTo(cmd)
 }
 
-// prepare reads what the flags name.
-func (in *invocation) prepare(a *app, cmd *cobra.Command, args []string) (*callBody, error) {
-	body := &callBody{Function: args[1], Args: args[2:], Organizations: in.organizations}
+// prepare reads what the arguments and flags name, and makes the client.
+func (in *invocation) prepare(a *app, cmd *cobra.Command, args []string) error {
+	in.call.Chaincode, in.call.Function, in.call.Args = args[0], args[1], args[2:]
 	if in.argsFile != "" {
 		more, err := readArgs(a.in, in.argsFile)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		body.Args = append(body.Args, more...)
+		in.call.Args = append(in.call.Args, more...)
 	}
 	transient, err := pairs("--transient", in.transient)
 	if err != nil {
-		return nil, &usageError{cmd.CommandPath(), err.Error()}
+		return &usageError{cmd.CommandPath(), err.Error()}
 	}
+	in.call.Transient = make(map[string][]byte)
 	for name, value := range transient {
-		if body.Transient == nil {
-			body.Transient = make(map[string][]byte)
-		}
-		body.Transient[name] = []byte(value)
+		in.call.Transient[name] = []byte(value)
 		if file, ok := strings.CutPrefix(value, "@"); ok {
-			if body.Transient[name], err = os.ReadFile(file); err != nil {
-				return nil, fmt.Errorf("read --transient %s: %w", name, err)
+			if in.call.Transient[name], err = os.ReadFile(file); err != nil {
+				return fmt.Errorf("read --transient %s: %w", name, err)
 			}
 		}
 	}
-	if err := in.open(a); err != nil {
-		return nil, err
-	}
-	return body, in.identify(cmd)
-}
-
-// identify says who calls.
-func (in *invocation) identify(cmd *cobra.Command) error {
-	attributes, err := pairs("--attr", in.attributes)
-	if err != nil {
-		return &usageError{cmd.CommandPath(), err.Error()}
-	}
-	if in.Key != "" && (in.user != "" || in.organization != "" || attributes != nil) {
-		return &usageError{cmd.CommandPath(), "with a key, the key says who calls: leave --user, --organization and --attr out"}
-	}
-	if in.user != "" {
-		in.header.Set(api.HeaderUser, in.user)
-	}
-	if in.organization != "" {
-		in.header.Set(api.HeaderOrganization, in.organization)
-	}
-	if attributes != nil {
-		names := make([]string, len(in.attributes))
-		for i, pair := range in.attributes {
-			names[i], _, _ = strings.Cut(pair, "=")
-		}
-		in.header.Set(api.HeaderAttributes, api.FormatAttributes(names, attributes))
-	}
-	return nil
+	return in.caller.open(a, cmd, in.remote)
 }
 
 // readArgs reads a JSON array of strings.
@@ -119,31 +75,8 @@ func readArgs(stdin io.Reader, name string) ([]string, error) {
 	return args, nil
 }
 
-// result is a contract's payload in an answer.
-type result struct {
-	Result   json.RawMessage `json:"result"`
-	Encoding string          `json:"resultEncoding"`
-}
-
-// text is the payload as a person reads it: JSON as it is, a string without quotes, base64 if it is neither.
-func (r result) text() string {
-	return payloadText(r.Result)
-}
-
-func payloadText(payload json.RawMessage) string {
-	var s string
-	if string(payload) == "null" || len(payload) == 0 {
-		return ""
-	}
-	if json.Unmarshal(payload, &s) == nil {
-		return s
-	}
-	return string(payload)
-}
-
 func newSubmitCommand(a *app) *cobra.Command {
 	in := &invocation{}
-	var idempotencyKey string
 	cmd := &cobra.Command{
 		Use:   "submit CHAINCODE FUNCTION [ARG…]",
 		Short: "Run a transaction, and wait until it is committed",
@@ -156,36 +89,29 @@ An --idempotency-key makes it safe to repeat: the second call gets the outcome o
   peerless submit assettransfer CreateAsset a2 red -- -5 tom 100     # after --, arguments may begin with a dash`,
 		Args: arguments(2, -1, "a chaincode, a function and its arguments"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			body, err := in.prepare(a, cmd, args)
-			if err != nil {
+			if err := in.prepare(a, cmd, args); err != nil {
 				return err
 			}
-			header := make(http.Header)
-			if idempotencyKey != "" {
-				header.Set("Idempotency-Key", idempotencyKey)
-			}
-			raw, err := in.call(cmd.Context(), http.MethodPost, channelPath(in.channel, "chaincodes", args[0], "submit"), header, body)
+			answer, err := in.Submit(cmd.Context(), in.call)
 			if err != nil {
 				return err
 			}
 			if a.json {
-				return a.printRaw(raw)
-			}
-			var answer struct {
-				TransactionID string `json:"transactionId"`
-				BlockNumber   uint64 `json:"blockNumber"`
-				result
-			}
-			if err := json.Unmarshal(raw, &answer); err != nil {
-				return fmt.Errorf("read the answer of %s: %w", in.URL, err)
+				return a.printJSON(struct {
+					TransactionID  string          `json:"transactionId"`
+					BlockNumber    uint64          `json:"blockNumber"`
+					Code           string          `json:"code"`
+					Result         json.RawMessage `json:"result"`
+					ResultEncoding string          `json:"resultEncoding,omitempty"`
+				}{answer.TransactionID, answer.BlockNumber, answer.Code, answer.Result, answer.ResultEncoding})
 			}
 			a.note("committed in block %d: transaction %s", answer.BlockNumber, answer.TransactionID)
-			return a.printResult(answer.result)
+			return a.printResult(answer.Payload)
 		},
 	}
 	in.addFlags(cmd)
-	cmd.Flags().StringVar(&idempotencyKey, "idempotency-key", "", "a name for this call, so that a repeat does not run twice")
-	cmd.Flags().StringSliceVar(&in.organizations, "endorser", nil, "the organisations that endorse (default: what the policy needs)")
+	cmd.Flags().StringVar(&in.call.IdempotencyKey, "idempotency-key", "", "a name for this call, so that a repeat does not run twice")
+	cmd.Flags().StringSliceVar(&in.call.Organizations, "endorser", nil, "the organisations that endorse (default: what the policy needs)")
 	return cmd
 }
 
@@ -198,37 +124,36 @@ func newEvaluateCommand(a *app) *cobra.Command {
   peerless evaluate assettransfer GetAllAssets --json | jq .result`,
 		Args: arguments(2, -1, "a chaincode, a function and its arguments"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			body, err := in.prepare(a, cmd, args)
-			if err != nil {
+			if err := in.prepare(a, cmd, args); err != nil {
 				return err
 			}
-			raw, err := in.call(cmd.Context(), http.MethodPost, channelPath(in.channel, "chaincodes", args[0], "evaluate"), nil, body)
+			answer, err := in.Evaluate(cmd.Context(), in.call)
 			if err != nil {
 				return err
 			}
 			if a.json {
-				return a.printRaw(raw)
+				return a.printJSON(struct {
+					Height         uint64          `json:"height"`
+					Result         json.RawMessage `json:"result"`
+					ResultEncoding string          `json:"resultEncoding,omitempty"`
+				}{answer.Height, answer.Result, answer.ResultEncoding})
 			}
-			var answer result
-			if err := json.Unmarshal(raw, &answer); err != nil {
-				return fmt.Errorf("read the answer of %s: %w", in.URL, err)
-			}
-			return a.printResult(answer)
+			return a.printResult(answer.Payload)
 		},
 	}
 	in.addFlags(cmd)
 	return cmd
 }
 
-// printResult writes a contract's payload, if there is one.
-func (a *app) printResult(r result) error {
-	text := r.text()
-	if text == "" {
-		return nil
+// printResult writes what a contract returned: its bytes, and a line's end if they are text that has none.
+func (a *app) printResult(p client.Payload) error {
+	raw, err := p.Bytes()
+	if err != nil || len(raw) == 0 {
+		return err
 	}
-	if r.Encoding != "" {
-		a.note("the result is %s", r.Encoding)
+	if p.ResultEncoding == "" && raw[len(raw)-1] != '\n' {
+		raw = append(raw, '\n')
 	}
-	_, err := fmt.Fprintln(a.out, text)
+	_, err = a.out.Write(raw)
 	return err
 }

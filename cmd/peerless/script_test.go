@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -70,16 +69,21 @@ func TestScripts(t *testing.T) {
 		Setup:              setupScript,
 		RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"start":    scriptStart,
-			"stop":     scriptStop,
-			"ready":    scriptReady,
-			"await":    scriptAwait,
-			"fails":    scriptFails,
-			"until":    scriptUntil,
-			"flip":     scriptFlip,
-			"capture":  scriptCapture,
-			"arglist":  scriptArgList,
-			"contract": scriptContract,
+			"start":       scriptStart,
+			"finish":      scriptFinish,
+			"ready":       scriptReady,
+			"await":       scriptAwait,
+			"fails":       scriptFails,
+			"until":       scriptUntil,
+			"flip":        scriptFlip,
+			"capture":     scriptCapture,
+			"arglist":     scriptArgList,
+			"contract":    scriptContract,
+			"ended":       scriptEnded,
+			"until-fails": scriptUntilFails,
+			"request":     scriptRequest,
+			"paste":       scriptPaste,
+			"certificate": scriptCertificate,
 		},
 	})
 }
@@ -146,22 +150,14 @@ func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: start NAME COMMAND ARGS…")
 	}
-	program, err := exec.LookPath(args[1])
-	ts.Check(err)
+	cmd := command(ts, args[1:])
 	stdout, err := os.Create(ts.MkAbs(args[0] + ".out"))
 	ts.Check(err)
 	defer stdout.Close()
 	stderr, err := os.Create(ts.MkAbs(args[0] + ".err"))
 	ts.Check(err)
 	defer stderr.Close()
-	cmd := exec.Command(program, args[2:]...)
-	cmd.Dir = ts.MkAbs(".")
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB", "XDG_CACHE_HOME", "PEERLESS_URL", "PEERLESS_KEY", "PEERLESS_CONFIG"} {
-		if value := ts.Getenv(name); value != "" {
-			cmd.Env = append(cmd.Env, name+"="+value)
-		}
-	}
 	ts.Check(cmd.Start())
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	go func() {
@@ -171,8 +167,22 @@ func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
 	processesOf(ts).running[args[0]] = p
 }
 
-// stop NAME [SIGNAL] ends a process and waits for it. Without !, it must end with status 0, unless the signal is KILL.
-func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
+// command is a program with the script's environment and directory.
+func command(ts *testscript.TestScript, args []string) *exec.Cmd {
+	program, err := exec.LookPath(args[0])
+	ts.Check(err)
+	cmd := exec.Command(program, args[1:]...)
+	cmd.Dir = ts.MkAbs(".")
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB", "XDG_CACHE_HOME", "PEERLESS_URL", "PEERLESS_KEY", "PEERLESS_CONFIG"} {
+		if value := ts.Getenv(name); value != "" {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+	}
+	return cmd
+}
+
+// finish NAME [SIGNAL] ends a process and waits for it. Without !, it must end with status 0, unless the signal is KILL.
+func scriptFinish(ts *testscript.TestScript, neg bool, args []string) {
 	p := processesOf(ts).running[args[0]]
 	if p == nil {
 		ts.Fatalf("nothing is called %s", args[0])
@@ -192,6 +202,18 @@ func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
 	if failed := p.err != nil; failed != neg && signal != os.Kill {
 		ts.Fatalf("%s ended: %v", args[0], p.err)
 	}
+}
+
+// ended NAME waits until a process has ended by itself, with status 0.
+func scriptEnded(ts *testscript.TestScript, neg bool, args []string) {
+	p := processesOf(ts).running[args[0]]
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		ts.Fatalf("%s did not end", args[0])
+	}
+	delete(processesOf(ts).running, args[0])
+	ts.Check(p.err)
 }
 
 // ready NAME waits until NAME.ready is there, and makes the URL in it the server that commands talk to.
@@ -226,7 +248,18 @@ func scriptAwait(ts *testscript.TestScript, neg bool, args []string) {
 func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
 	pattern := compile(ts, args[0])
 	poll(ts, fmt.Sprintf("%v to print %s", args[1:], args[0]), func() bool {
-		return ts.Exec(args[1], args[2:]...) == nil && pattern.MatchString(ts.ReadFile("stdout"))
+		out, err := command(ts, args[1:]).Output()
+		return err == nil && pattern.Match(out)
+	})
+}
+
+// until-fails PATTERN COMMAND ARGS… repeats a command until it fails, with a match in its standard error.
+func scriptUntilFails(ts *testscript.TestScript, neg bool, args []string) {
+	pattern := compile(ts, args[0])
+	poll(ts, fmt.Sprintf("%v to fail with %s", args[1:], args[0]), func() bool {
+		_, err := command(ts, args[1:]).Output()
+		var exit *exec.ExitError
+		return errors.As(err, &exit) && pattern.Match(exit.Stderr)
 	})
 }
 
@@ -262,71 +295,4 @@ func scriptFails(ts *testscript.TestScript, neg bool, args []string) {
 	if lines := strings.Count(ts.ReadFile("stderr"), "\n"); lines != 1 {
 		ts.Fatalf("standard error has %d lines, want 1", lines)
 	}
-}
-
-// flip FILE [OFFSET] damages one byte of a file, in the middle if no place is given. FILE may be a pattern: its first match.
-func scriptFlip(ts *testscript.TestScript, neg bool, args []string) {
-	matches, err := filepath.Glob(ts.MkAbs(args[0]))
-	ts.Check(err)
-	if len(matches) == 0 {
-		ts.Fatalf("nothing matches %s", args[0])
-	}
-	raw, err := os.ReadFile(matches[0])
-	ts.Check(err)
-	offset := len(raw) / 2
-	if len(args) > 1 {
-		offset, err = strconv.Atoi(args[1])
-		ts.Check(err)
-	}
-	raw[offset] ^= 0x40
-	ts.Check(os.WriteFile(matches[0], raw, 0o600))
-}
-
-// capture VARIABLE PATTERN sets a variable to the pattern's first group in the standard output of the last command.
-func scriptCapture(ts *testscript.TestScript, neg bool, args []string) {
-	match := compile(ts, args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
-	if match == nil {
-		ts.Fatalf("no match for %s", args[1])
-	}
-	ts.Setenv(args[0], match[1])
-}
-
-// arglist FILE SIZE… writes a JSON array of strings of these sizes.
-func scriptArgList(ts *testscript.TestScript, neg bool, args []string) {
-	var list []string
-	for _, arg := range args[1:] {
-		size, err := strconv.Atoi(arg)
-		ts.Check(err)
-		list = append(list, `"`+strings.Repeat("x", size)+`"`)
-	}
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte("["+strings.Join(list, ",")+"]"), 0o600))
-}
-
-// contract NAME [DIR] copies one of this repository's contracts into the script's module.
-func scriptContract(ts *testscript.TestScript, neg bool, args []string) {
-	target := args[0]
-	if len(args) > 1 {
-		target = args[1]
-	}
-	root, err := filepath.Abs(filepath.Join("..", "..", "contracts", args[0]))
-	ts.Check(err)
-	imported := map[string]string{`"peerless/contracts/` + args[0]: `"example/` + filepath.ToSlash(target)}
-	ts.Check(filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		raw, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		for old, now := range imported {
-			raw = []byte(strings.ReplaceAll(string(raw), old, now))
-		}
-		relative, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		place := ts.MkAbs(filepath.Join(target, relative))
-		return errors.Join(os.MkdirAll(filepath.Dir(place), 0o755), os.WriteFile(place, raw, 0o644))
-	}))
 }

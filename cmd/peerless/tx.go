@@ -4,26 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
+
+	"peerless/shared/api/client"
 )
 
-// transactionView is a transaction in the API's answers: what a person is shown of it.
-type transactionView struct {
-	BlockNumber    uint64        `json:"blockNumber"`
-	TransactionID  string        `json:"transactionId"`
-	Index          int           `json:"index"`
-	Type           string        `json:"type"`
-	ValidationCode string        `json:"validationCode"`
-	Channel        string        `json:"channel"`
-	Timestamp      time.Time     `json:"timestamp"`
-	Creator        *identityView `json:"creator"`
-	Chaincode      *struct {
-		Name    string `json:"name"`
-		Version string `json:"version"`
-	} `json:"chaincode"`
-	Args     []json.RawMessage `json:"args"`
+// transactionDetail is what the API shows of a transaction beyond client.Transaction.
+type transactionDetail struct {
 	Response *struct {
 		Status  int32           `json:"status"`
 		Message string          `json:"message"`
@@ -51,10 +39,7 @@ type transactionView struct {
 	} `json:"readWriteSet"`
 }
 
-type identityView struct {
-	MSPID      string `json:"mspId"`
-	CommonName string `json:"commonName"`
-}
+type identityView struct{ MSPID, CommonName string }
 
 func (i identityView) String() string {
 	if i.CommonName == "" {
@@ -63,9 +48,9 @@ func (i identityView) String() string {
 	return i.CommonName + " of " + i.MSPID
 }
 
-// call is the transaction's chaincode, function and arguments.
-func (t *transactionView) call() string {
-	if t.Chaincode == nil {
+// callText is the transaction's chaincode, function and arguments.
+func callText(t *client.Transaction) string {
+	if t.Chaincode.Name == "" {
 		return strings.ToLower(t.Type)
 	}
 	words := []string{t.Chaincode.Name}
@@ -89,40 +74,43 @@ func newTxCommand(a *app) *cobra.Command {
 		if err := r.open(a); err != nil {
 			return err
 		}
-		var view transactionView
-		raw, err := r.get(cmd.Context(), channelPath(channel, "transactions", args[0]), &view)
+		t, err := r.Transaction(cmd.Context(), channel, args[0])
 		if err != nil {
 			return err
 		}
 		if a.json {
-			return a.printRaw(raw)
+			return a.printJSON(t.Raw)
 		}
-		return a.printTransaction(&view)
+		var detail transactionDetail
+		if err := json.Unmarshal(t.Raw, &detail); err != nil {
+			return fmt.Errorf("read the transaction: %w", err)
+		}
+		return a.printTransaction(t, &detail)
 	}
 	return cmd
 }
 
-func (a *app) printTransaction(t *transactionView) error {
+func (a *app) printTransaction(t *client.Transaction, detail *transactionDetail) error {
 	rows := [][2]string{
 		{"transaction", t.TransactionID},
 		{"verdict", fmt.Sprintf("%s, in block %d at %d", t.ValidationCode, t.BlockNumber, t.Index)},
 		{"time", localTime(t.Timestamp)},
 	}
 	add := func(name, text string) { rows = append(rows, [2]string{name, text}) }
-	if t.Creator != nil {
-		add("sent by", t.Creator.String())
+	if creator := identityView(t.Creator); creator.MSPID != "" {
+		add("sent by", creator.String())
 	}
-	add("called", shorten(t.call(), 200))
-	if r := t.Response; r != nil {
+	add("called", shorten(callText(t), 200))
+	if r := detail.Response; r != nil {
 		add("answered", strings.TrimSpace(fmt.Sprintf("%d %s %s", r.Status, r.Message, shorten(payloadText(r.Payload), 200))))
 	}
-	if t.Event != nil {
-		add("event", t.Event.Name+" "+shorten(payloadText(t.Event.Payload), 200))
+	if detail.Event != nil {
+		add("event", detail.Event.Name+" "+shorten(payloadText(detail.Event.Payload), 200))
 	}
-	for _, e := range t.Endorsers {
+	for _, e := range detail.Endorsers {
 		add("endorsed by", e.String())
 	}
-	for _, ns := range t.ReadWriteSet {
+	for _, ns := range detail.ReadWriteSet {
 		for _, read := range ns.Reads {
 			version := "not there"
 			if read.Version != nil {
