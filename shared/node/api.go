@@ -7,6 +7,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/hyperledger/fabric-protos-go-apiv2/common"
+
 	"peerless/shared/api"
 	"peerless/shared/deploy"
 	"peerless/shared/gateway"
@@ -14,37 +16,12 @@ import (
 
 // Handler returns the node's HTTP API behind an authenticator. heartbeat is the API's; 0 is its default.
 func (n *Node) Handler(auth api.Authenticator, heartbeat time.Duration) (*api.Handler, error) {
+	genesis := func(_ context.Context, channel string, organizations []string) (*common.Block, error) {
+		return n.genesis(channel, organizations)
+	}
 	return api.New(api.Config{
-		Gateway: backend{n.Gateway, n}, Deployer: deployer{n}, Auth: auth, Healthy: n.Ledger.Healthy, Logger: n.Logger, Heartbeat: heartbeat,
+		Gateway: api.Over(n.Gateway, genesis), Deployer: deployer{n}, Auth: auth, Healthy: n.Ledger.Healthy, Logger: n.Logger, Heartbeat: heartbeat,
 	})
-}
-
-// backend is the gateway as the API calls it.
-type backend struct {
-	*gateway.Service
-	node *Node
-}
-
-var _ api.Gateway = backend{}
-
-func (b backend) CreateChannel(ctx context.Context, name string, organizations []string) error {
-	return b.node.CreateChannel(ctx, name, organizations)
-}
-
-func (b backend) Channel(ctx context.Context, name string) (api.Channel, error) {
-	c, err := b.Service.Channel(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
-func (b backend) Events(ctx context.Context, request gateway.EventsRequest) (api.Events, error) {
-	e, err := b.Service.Events(ctx, request)
-	if err != nil {
-		return nil, err
-	}
-	return e, nil
 }
 
 // deployer deploys packages that come over HTTP.
@@ -52,16 +29,31 @@ type deployer struct{ *Node }
 
 var _ api.Deployer = deployer{}
 
-func (d deployer) Deploy(ctx context.Context, channel string, spec api.DeploySpec, pkg io.Reader) (*api.Chaincode, error) {
+func (d deployer) Deploy(ctx context.Context, by *api.Principal, channel string, spec api.DeploySpec, pkg io.Reader) (*api.Chaincode, error) {
+	if _, err := d.Gateway.Channel(ctx, channel); err != nil {
+		return nil, err
+	}
 	raw, err := io.ReadAll(io.LimitReader(pkg, deploy.MaxPackage+1))
 	if err != nil {
 		return nil, fmt.Errorf("read package: %w", err)
 	}
-	defined, err := d.Node.Deploy(ctx, channel, raw, gateway.Definition{Name: spec.Name, Version: spec.Version, Policy: spec.Policy, Sequence: spec.Sequence})
+	creator, err := by.Signer()
+	if err != nil {
+		return nil, err
+	}
+	defined, err := d.deploy(ctx, creator, channel, raw, gateway.Definition{Name: spec.Name, Version: spec.Version, Policy: spec.Policy, Sequence: spec.Sequence})
 	if err != nil {
 		return nil, err
 	}
 	return d.chaincode(channel, defined)
+}
+
+func (d deployer) Remove(ctx context.Context, by *api.Principal, channel, name string) error {
+	creator, err := by.Signer()
+	if err != nil {
+		return err
+	}
+	return d.remove(ctx, creator, channel, name)
 }
 
 func (d deployer) Chaincodes(ctx context.Context, channel string) ([]api.Chaincode, error) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
+	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 
 	"peerless/shared/chaincode"
 	"peerless/shared/channelconfig"
@@ -128,39 +129,41 @@ func (n *Node) Close() error {
 // CreateChannel makes a channel of the organisations with these MSP ids, which the platform makes where it does not know them;
 // of its own, if none are named.
 func (n *Node) CreateChannel(ctx context.Context, name string, organizations []string) error {
-	if err := gateway.ValidChannelName(name); err != nil {
-		return invalid(err)
+	genesis, err := n.genesis(name, organizations)
+	if err != nil {
+		return err
 	}
+	return n.Gateway.CreateChannel(ctx, genesis)
+}
+
+func (n *Node) genesis(name string, organizations []string) (*common.Block, error) {
 	if len(organizations) == 0 {
 		organizations = []string{n.Organization}
 	}
 	spec := channelconfig.Spec{Channel: name}
-	for i, id := range organizations {
-		if slices.Contains(organizations[:i], id) {
-			return invalid(fmt.Errorf("organisation %q is named twice", id))
-		}
+	for _, id := range organizations {
 		if id == organization.OrdererMSP {
-			return invalid(fmt.Errorf("%s signs blocks and cannot be a member of a channel", id))
+			return nil, invalid(fmt.Errorf("%s signs blocks and cannot be a member of a channel", id))
 		}
 		o, err := n.Organizations.Organization(id)
 		if errors.Is(err, organization.ErrName) {
-			return invalid(err)
+			return nil, invalid(err)
 		}
 		if err != nil {
-			return fmt.Errorf("create channel %s: %w", name, err)
+			return nil, fmt.Errorf("create channel %s: %w", name, err)
 		}
 		spec.Organizations = append(spec.Organizations, channelconfig.Organization{MSPID: id, MSP: o.MSPConfig()})
 	}
 	orderer, err := n.Organizations.Orderer()
 	if err != nil {
-		return fmt.Errorf("create channel %s: %w", name, err)
+		return nil, fmt.Errorf("create channel %s: %w", name, err)
 	}
 	spec.Orderer = channelconfig.Organization{MSPID: organization.OrdererMSP, MSP: orderer.MSPConfig()}
 	genesis, err := channelconfig.Genesis(spec, time.Now())
-	if err != nil {
-		return invalid(err)
+	if errors.Is(err, channelconfig.ErrSpec) {
+		return nil, invalid(err)
 	}
-	return n.Gateway.CreateChannel(ctx, genesis)
+	return genesis, err
 }
 
 // EnsureChannel makes a channel of the platform's own organisation unless there is one by that name.
@@ -212,9 +215,15 @@ func (n *Node) operator(ctx context.Context, channel string) (*msp.Signer, error
 // name keeps what it had if the package cannot be built or started. An empty name is the package's label, an empty version the
 // beginning of the package's hash.
 func (n *Node) Deploy(ctx context.Context, channel string, pkg []byte, d gateway.Definition) (gateway.Definition, error) {
-	if _, err := n.Gateway.Channel(ctx, channel); err != nil {
+	creator, err := n.operator(ctx, channel)
+	if err != nil {
 		return d, err
 	}
+	return n.deploy(ctx, creator, channel, pkg, d)
+}
+
+// deploy is Deploy with the definition signed by creator.
+func (n *Node) deploy(ctx context.Context, creator *msp.Signer, channel string, pkg []byte, d gateway.Definition) (gateway.Definition, error) {
 	id, err := n.Chaincodes.Install(ctx, pkg)
 	if err != nil {
 		return d, installError(err)
@@ -226,7 +235,7 @@ func (n *Node) Deploy(ctx context.Context, channel string, pkg []byte, d gateway
 	if d.Version == "" {
 		d.Version = hash[:min(12, len(hash))]
 	}
-	return n.bind(ctx, channel, d, func() error { return n.Chaincodes.Bind(ctx, channel, d.Name, id) })
+	return n.bind(ctx, creator, channel, d, func() error { return n.Chaincodes.Bind(ctx, channel, d.Name, id) })
 }
 
 // DeployInProcess deploys a contract that is linked into this program. It has to be deployed again after a restart.
@@ -234,22 +243,19 @@ func (n *Node) DeployInProcess(ctx context.Context, channel string, contract shi
 	if d.Version == "" {
 		d.Version = "1"
 	}
-	host, err := chaincode.StartInProcess(d.Name, contract, chaincode.Config{Logger: n.Logger})
-	if err != nil {
-		return d, fmt.Errorf("start chaincode %s: %w", d.Name, err)
-	}
-	return n.bind(ctx, channel, d, func() error { return n.Chaincodes.BindHost(channel, d.Name, host, d.Name) })
-}
-
-// bind binds and defines a chaincode, and takes the binding back if the definition is refused.
-func (n *Node) bind(ctx context.Context, channel string, d gateway.Definition, bind func() error) (gateway.Definition, error) {
-	if err := gateway.ValidChaincodeName(d.Name); err != nil {
-		return d, invalid(err)
-	}
 	creator, err := n.operator(ctx, channel)
 	if err != nil {
 		return d, err
 	}
+	host, err := chaincode.StartInProcess(d.Name, contract, chaincode.Config{Logger: n.Logger})
+	if err != nil {
+		return d, fmt.Errorf("start chaincode %s: %w", d.Name, err)
+	}
+	return n.bind(ctx, creator, channel, d, func() error { return n.Chaincodes.BindHost(channel, d.Name, host, d.Name) })
+}
+
+// bind binds and defines a chaincode, and takes the binding back if the definition is refused.
+func (n *Node) bind(ctx context.Context, creator *msp.Signer, channel string, d gateway.Definition, bind func() error) (gateway.Definition, error) {
 	before, bound := n.Chaincodes.Binding(channel, d.Name)
 	if err := bind(); err != nil {
 		return d, installError(err)
@@ -274,6 +280,10 @@ func (n *Node) Remove(ctx context.Context, channel, name string) error {
 	if err != nil {
 		return err
 	}
+	return n.remove(ctx, creator, channel, name)
+}
+
+func (n *Node) remove(ctx context.Context, creator *msp.Signer, channel, name string) error {
 	if err := n.Gateway.Undefine(ctx, channel, creator, name); err != nil {
 		return err
 	}
