@@ -328,7 +328,7 @@ func testArgumentsNotKept(f *fixture) {
 
 func testReopen(f *fixture) {
 	written := func(n uint64) *ledger.Batch {
-		b := batch("ch", n, put("ns", "k", fmt.Sprint(n), at(n, 0)), put("ns", fmt.Sprintf("k%d", n), "", at(n, 1)))
+		b := batch("ch", n, put("ns", "k", fmt.Sprint(n), at(n, 0)), put("ns", fmt.Sprintf("k%d", n), "v", at(n, 1)))
 		b.History = []ledger.Change{change("ns", "k", fmt.Sprint(n), at(n, 0))}
 		b.Txs = []ledger.TxEntry{entry(txID(at(n, 0)), at(n, 0), peer.TxValidationCode_VALID)}
 		return b
@@ -354,7 +354,7 @@ func testReopen(f *fixture) {
 		if got, err := v.BlockByHash(f.ctx, blockHash("ch", n)); err != nil || got != n {
 			f.Errorf("block by hash: got %d, %v, want %d", got, err, n)
 		}
-		f.items(v, "ns", map[string]*ledger.Item{"k": item("5", at(5, 0)), fmt.Sprintf("k%d", n): item("", at(n, 1))})
+		f.items(v, "ns", map[string]*ledger.Item{"k": item("5", at(5, 0)), fmt.Sprintf("k%d", n): item("v", at(n, 1))})
 		changes = append(written(n).History, changes...)
 		entries, err := v.Transactions(f.ctx, []string{txID(at(n, 0))})
 		if err != nil || !cmp.Equal(entries, []*ledger.TxEntry{&written(n).Txs[0]}) {

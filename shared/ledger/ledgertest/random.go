@@ -73,7 +73,7 @@ func (m *model) random(rng *rand.Rand, channel string) *ledger.Batch {
 				b.History = append(b.History, deletion(id[0], id[1], v))
 				continue
 			}
-			value := make([]byte, rng.IntN(4)*rng.IntN(500))
+			value := make([]byte, 1+rng.IntN(4)*rng.IntN(500))
 			for i := range value {
 				value[i] = byte(rng.Uint32())
 			}

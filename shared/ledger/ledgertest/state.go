@@ -23,24 +23,24 @@ func testItems(f *fixture) {
 	}
 	f.commit("ch", block("ch", 0), batch("ch", 0,
 		put("ns", "plain", "v", at(0, 0)),
-		put("ns", "empty", "", at(0, 1)),
+		put("ns", "nul", "\x00", at(0, 1)),
 		ledger.Write{Namespace: "ns", Key: "meta", Item: withMetadata("v", "m", at(0, 2))},
-		ledger.Write{Namespace: "ns", Key: "emptymeta", Item: withMetadata("", "m", at(0, 3))},
+		ledger.Write{Namespace: "ns", Key: "nulmeta", Item: withMetadata("\x00", "\x00", at(0, 3))},
 		put("ns", "gone", "v", at(0, 4)),
 		put("ns", "back", "v", at(0, 5)),
 		del("ns", "never"),
 	))
 	v := f.view("ch")
 	f.items(v, "ns", map[string]*ledger.Item{
-		"plain": item("v", at(0, 0)), "empty": item("", at(0, 1)), "meta": withMetadata("v", "m", at(0, 2)),
-		"emptymeta": withMetadata("", "m", at(0, 3)), "gone": item("v", at(0, 4)), "back": item("v", at(0, 5)),
+		"plain": item("v", at(0, 0)), "nul": item("\x00", at(0, 1)), "meta": withMetadata("v", "m", at(0, 2)),
+		"nulmeta": withMetadata("\x00", "\x00", at(0, 3)), "gone": item("v", at(0, 4)), "back": item("v", at(0, 5)),
 		"never": nil, "absent": nil, "": nil, "plai": nil, "plainer": nil,
 	})
 	f.commit("ch", block("ch", 1), batch("ch", 1, del("ns", "gone"), del("ns", "back"), del("ns", "absent"),
 		ledger.Write{Namespace: "ns", Key: "plain", Item: withMetadata("w", "m", at(1, 0))},
 		put("ns", "meta", "w", at(1, ^uint64(0)))))
 	f.items(f.view("ch"), "ns", map[string]*ledger.Item{"gone": nil, "back": nil, "absent": nil,
-		"plain": withMetadata("w", "m", at(1, 0)), "meta": item("w", at(1, ^uint64(0))), "empty": item("", at(0, 1))})
+		"plain": withMetadata("w", "m", at(1, 0)), "meta": item("w", at(1, ^uint64(0))), "nul": item("\x00", at(0, 1))})
 	f.commit("ch", block("ch", 2), batch("ch", 2, put("ns", "back", "again", at(2, 7))))
 	v = f.view("ch")
 	f.items(v, "ns", map[string]*ledger.Item{"back": item("again", at(2, 7)), "gone": nil})
@@ -57,7 +57,7 @@ func testItems(f *fixture) {
 	for i := range many {
 		many[i] = fmt.Sprint(i)
 	}
-	many[150], many[299] = "back", "empty"
+	many[150], many[299] = "back", "nul"
 	got, err = v.Get(f.ctx, "ns", many)
 	if err != nil || len(got) != 300 {
 		f.Fatalf("get of 300 keys: got %d items, %v", len(got), err)
@@ -108,7 +108,7 @@ func testOddKeys(f *fixture) {
 	b := batch("ch", 0)
 	var rows []ledger.KV
 	for i, key := range oddKeys {
-		value := strings.Repeat("\x00", i%3) + key
+		value := strings.Repeat("\x00", i%3+1) + key
 		b.Writes = append(b.Writes, put("ns", key, value, at(0, uint64(i))))
 		b.History = append(b.History, change("ns", key, value, at(0, uint64(i))))
 		b.Txs = append(b.Txs, entry("id "+key, at(0, uint64(i)), peer.TxValidationCode_VALID))

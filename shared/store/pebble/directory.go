@@ -237,7 +237,9 @@ func (s *Store) Close() error {
 	if errors.Join(errs...) == nil {
 		errs = append(errs, seal(s.dir, s.log.sums))
 	}
-	errs = append(errs, s.dir.unlock())
+	if s.db.failure() == nil { // else parts of Pebble may still be at work in there
+		errs = append(errs, s.dir.unlock())
+	}
 	if err := errors.Join(errs...); err != nil {
 		return pathError(s.dir.path, fmt.Errorf("close: %w", err))
 	}

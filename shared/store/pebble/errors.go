@@ -23,7 +23,7 @@ var (
 	ErrReadOnly = errors.New("data directory cannot be written")
 	// ErrDiskFull: there is no space, or no quota, left.
 	ErrDiskFull = errors.New("disk is full")
-	// ErrFailed: an earlier write failed in a way that only closing the store and opening it again can mend.
+	// ErrFailed: an earlier write failed in a way that only another process can mend. Nothing that was acknowledged is lost.
 	ErrFailed = errors.New("store has failed")
 	// ErrClosed: the store or the view was closed before the call.
 	ErrClosed = errors.New("store is closed")

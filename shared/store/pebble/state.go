@@ -96,7 +96,7 @@ func (db *database) failure() error {
 }
 
 func (db *database) fail(err error) {
-	err = fmt.Errorf("%w: close it and open it again: %w", ErrFailed, classify(err))
+	err = fmt.Errorf("%w: start the process again: %w", ErrFailed, classify(err))
 	if db.fatal.CompareAndSwap(nil, &err) {
 		db.logger.Error("the state failed", "error", err)
 	}
