@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"peerless/shared/wire"
 )
 
 type chaincodeList struct {
@@ -90,8 +92,10 @@ func decodeUpload(q *request) (*upload, error) {
 			return nil, err
 		}
 	}
-	if v := in.spec.Version; v != "" && !versionRule.MatchString(v) {
-		return nil, invalid("version", "a version must match "+versionRule.String())
+	if v := in.spec.Version; v != "" {
+		if err := checkName("version", v, wire.ChaincodeVersion); err != nil {
+			return nil, err
+		}
 	}
 	buffered := bufio.NewReader(body)
 	magic, err := buffered.Peek(4)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"strings"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 
@@ -78,25 +77,12 @@ func problemOfGateway(e *gateway.Error) *Problem {
 	p := &Problem{Code: code, Detail: e.Error(), TransactionID: e.TransactionID, Limit: int64(e.Limit)}
 	if e.Kind == gateway.ChaincodeError {
 		p.ChaincodeStatus = e.ChaincodeStatus
-		p.Detail = chaincodeMessage(e)
+		p.Detail = e.ChaincodeMessage
 	}
 	if e.TxCode != peer.TxValidationCode_VALID {
 		p.ValidationCode = e.TxCode.String()
 	}
 	return p
-}
-
-// chaincodeMessage is what the contract said, without the words that Fabric's endorser puts before it.
-func chaincodeMessage(e *gateway.Error) string {
-	message := e.Message
-	if len(e.Details) > 0 {
-		message = e.Details[0].Message
-	}
-	mark := fmt.Sprintf("chaincode response %d, ", e.ChaincodeStatus)
-	if _, after, ok := strings.Cut(message, mark); ok {
-		return after
-	}
-	return message
 }
 
 // problemOfVerdict is the problem of a transaction that was recorded as invalid.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"peerless/shared/wire"
 )
 
 // FuzzInvocation: what the strict reader takes, encoding/json takes with the same result; what encoding/json refuses, it
@@ -61,7 +63,7 @@ func FuzzChannelBody(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r := httptest.NewRequest("POST", "/v1/channels", bytes.NewReader(body))
 		in, err := decodeNewChannel(&request{Request: r, w: httptest.NewRecorder()})
-		if err == nil && !channelRule.MatchString(in.name) {
+		if err == nil && wire.ChannelName.Check(in.name) != nil {
 			t.Errorf("took %q", in.name)
 		}
 	})

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"time"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
@@ -21,11 +20,6 @@ import (
 // ErrSpec: no channel can be made of what was asked for.
 var ErrSpec = errors.New("not a channel")
 
-// Limits of Fabric (configtx.validateChannelID) on a channel's name.
-const maxChannelName = 249
-
-var channelName = regexp.MustCompile(`^[a-z][a-z0-9.-]*$`)
-
 // An Organization is an MSP by its id. Its group in the configuration has the id for a name.
 type Organization struct {
 	MSPID string
@@ -34,7 +28,7 @@ type Organization struct {
 
 // A Spec says what channel is to be made.
 type Spec struct {
-	Channel       string         // lower case letters, digits, dots and hyphens, a letter first; at most 249 bytes
+	Channel       string         // a wire.ChannelName
 	Organizations []Organization // of the application: at least one
 	Orderer       Organization   // signs blocks; not one of the others
 }
@@ -75,8 +69,8 @@ func Genesis(spec Spec, at time.Time) (*common.Block, error) {
 }
 
 func (spec Spec) check() error {
-	if len(spec.Channel) > maxChannelName || !channelName.MatchString(spec.Channel) {
-		return fmt.Errorf("%w: the name must be of lower case letters, digits, dots and hyphens, a letter first, at most %d", ErrSpec, maxChannelName)
+	if err := wire.ChannelName.Check(spec.Channel); err != nil {
+		return fmt.Errorf("%w: %w", ErrSpec, err)
 	}
 	if len(spec.Organizations) == 0 {
 		return fmt.Errorf("%w: it has no organisation", ErrSpec)

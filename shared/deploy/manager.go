@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 
 	"peerless/shared/chaincode"
 	"peerless/shared/ledger"
+	"peerless/shared/wire"
 )
 
 // Errors of a manager, wrapped with names.
@@ -24,16 +24,8 @@ var (
 	ErrNotFound = fmt.Errorf("not installed: %w", ledger.ErrNotFound)
 	// ErrInUse: the package is bound to a channel. Unbind it first.
 	ErrInUse = errors.New("package is in use")
-	// ErrInvalidName: not the name of a channel or a chaincode.
-	ErrInvalidName = errors.New("invalid name")
 	// ErrDamaged: what was stored is not what was written. It is a ledger.ErrDamaged.
 	ErrDamaged = fmt.Errorf("deployment: %w", ledger.ErrDamaged)
-)
-
-// Names are Fabric's (core/chaincode/lifecycle, common/configtx).
-var (
-	channelNames   = regexp.MustCompile(`^[a-z][a-z0-9.-]{0,248}$`)
-	chaincodeNames = regexp.MustCompile(`^[a-zA-Z0-9]+([-_][a-zA-Z0-9]+)*$`)
 )
 
 // Config says how a manager runs chaincodes. The zero value works.
@@ -71,13 +63,10 @@ type Manager struct {
 type Name struct{ Channel, Chaincode string }
 
 func (n Name) check() error {
-	if !channelNames.MatchString(n.Channel) {
-		return fmt.Errorf("%w: channel %.250q: want lower-case letters, digits, . and -, the first a letter", ErrInvalidName, n.Channel)
+	if err := wire.ChannelName.Check(n.Channel); err != nil {
+		return err
 	}
-	if !chaincodeNames.MatchString(n.Chaincode) || len(n.Chaincode) > maxLabel {
-		return fmt.Errorf("%w: chaincode %.140q: want letters and digits, with single - or _ between them", ErrInvalidName, n.Chaincode)
-	}
-	return nil
+	return wire.ChaincodeName.Check(n.Chaincode)
 }
 
 func (n Name) String() string { return n.Channel + "/" + n.Chaincode }

@@ -480,8 +480,8 @@ func TestManagerNames(t *testing.T) {
 	}
 	defer host.Close()
 	for _, name := range []Name{{"", "basic"}, {"Main", "basic"}, {"main/../x", "basic"}, {"main", ""}, {"main", "a b"}, {"main", "-a"}, {"main", "a__b"}, {"main", "ä"}} {
-		if err := m.BindHost(name.Channel, name.Chaincode, host, "gate"); !errors.Is(err, ErrInvalidName) {
-			t.Errorf("%s: %v, want %v", name, err, ErrInvalidName)
+		if err := m.BindHost(name.Channel, name.Chaincode, host, "gate"); !errors.Is(err, wire.ErrName) {
+			t.Errorf("%s: %v, want %v", name, err, wire.ErrName)
 		}
 	}
 	if _, err := m.Host(t.Context(), "main", "absent"); !errors.Is(err, ErrNotFound) {

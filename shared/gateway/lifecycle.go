@@ -2,9 +2,9 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -20,41 +20,12 @@ import (
 	"peerless/shared/wire"
 )
 
-// Names as Fabric allows them: common/configtx/validator.go, core/chaincode/lifecycle.
-var (
-	channelName   = regexp.MustCompile(`^[a-z][a-z0-9.-]*$`)
-	chaincodeName = regexp.MustCompile(`^[a-zA-Z0-9]+([-_][a-zA-Z0-9]+)*$`)
-	versionName   = regexp.MustCompile(`^[A-Za-z0-9_.+-]+$`)
-)
-
-// MaxChannelName is the length a channel's name may have, Fabric's configtx MaxLength.
-const MaxChannelName = 249
-
-// ValidChannelName says what is wrong with a channel's name, nil if nothing is.
-func ValidChannelName(name string) error {
-	if len(name) > MaxChannelName || !channelName.MatchString(name) {
-		return fmt.Errorf("%q is not a channel's name: it begins with a lower-case letter and has only lower-case letters, digits, dots and dashes, %d at most", name, MaxChannelName)
-	}
-	return nil
-}
-
-// ValidChaincodeName says what is wrong with a chaincode's name, nil if nothing is.
-func ValidChaincodeName(name string) error {
-	if !chaincodeName.MatchString(name) {
-		return fmt.Errorf("%q is not a chaincode's name: it has letters and digits, with single dashes or underscores between them", name)
-	}
-	return nil
-}
-
 // Define makes d the definition of a chaincode, as a transaction in the lifecycle namespace that every organisation of the
 // channel endorses and creator signs. A zero sequence is the next one. The definition is returned as it now stands; defining what
 // is defined already changes nothing.
 func (s *Service) Define(ctx context.Context, channel string, creator *msp.Signer, d Definition) (Definition, error) {
-	if err := ValidChaincodeName(d.Name); err != nil {
+	if err := errors.Join(wire.ChaincodeName.Check(d.Name), wire.ChaincodeVersion.Check(d.Version)); err != nil {
 		return d, invalidArgument("", "%v", err)
-	}
-	if !versionName.MatchString(d.Version) {
-		return d, invalidArgument("", "%q is not a version: it has letters, digits and _ . + -", d.Version)
 	}
 	application, err := applicationPolicy(d.Policy)
 	if err != nil {
@@ -252,7 +223,7 @@ func (s *Service) CreateChannel(ctx context.Context, genesis *common.Block) erro
 	if err != nil {
 		return invalidArgument("", "genesis block: %v", err)
 	}
-	if err := ValidChannelName(config.Channel); err != nil {
+	if err := wire.ChannelName.Check(config.Channel); err != nil {
 		return invalidArgument("", "%v", err)
 	}
 	if err := s.Ledger.Create(ctx, genesis); err != nil {

@@ -76,8 +76,8 @@ type replayer struct {
 	config      *channelconfig.Config
 	definitions map[string]*Definition
 	keys        map[stateKey]bool // every key that the chain ever wrote publicly
-	hash        []byte // of the last header
-	commitHash  []byte // of the last block
+	hash        []byte            // of the last header
+	commitHash  []byte            // of the last block
 }
 
 // block judges one block again and applies it to the scratch store.

@@ -23,6 +23,7 @@ import (
 	"peerless/shared/ledger"
 	"peerless/shared/msp"
 	"peerless/shared/organization"
+	"peerless/shared/wire"
 )
 
 // DefaultOrganization is the MSP id of the platform's own organisation.
@@ -301,7 +302,7 @@ func invalid(err error) error {
 func installError(err error) error {
 	var build *deploy.BuildError
 	switch {
-	case errors.As(err, &build), errors.Is(err, deploy.ErrInvalidPackage), errors.Is(err, deploy.ErrInvalidName), errors.Is(err, deploy.ErrPackageTooLarge):
+	case errors.As(err, &build), errors.Is(err, deploy.ErrInvalidPackage), errors.Is(err, wire.ErrName), errors.Is(err, deploy.ErrPackageTooLarge):
 		return invalid(err)
 	case errors.Is(err, chaincode.ErrUnavailable):
 		return &gateway.Error{Kind: gateway.ChaincodeUnavailable, Message: err.Error(), Cause: err}
