@@ -3,7 +3,6 @@ package ledger_test
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"testing"
 	"time"
 
@@ -200,33 +199,4 @@ func (f *fixture) submit(s *ledger.Submission) ledger.Verdict {
 		f.t.Fatalf("submit: %v", err)
 	}
 	return v
-}
-
-// trusted makes a submission as the platform does for its users, of what simulate leaves on a view.
-func (f *fixture) trusted(simulate func(ledger.View) (*wire.RWSet, error)) (*ledger.Submission, error) {
-	nonce := make([]byte, 24)
-	if _, err := rand.Read(nonce); err != nil {
-		return nil, err
-	}
-	var over func(view ledger.View) (*ledger.Submission, error)
-	over = func(view ledger.View) (*ledger.Submission, error) {
-		set, err := simulate(view)
-		if err != nil {
-			return nil, err
-		}
-		s := f.sign(transaction{set: set, nonce: nonce})
-		tx, code := wire.ParseEnvelope(s.Envelope)
-		if code != peer.TxValidationCode_VALID {
-			return nil, fmt.Errorf("envelope: %s", code)
-		}
-		s.Trusted, s.Tx = true, tx
-		s.Rerun = func(_ context.Context, view ledger.View) (*ledger.Submission, error) { return over(view) }
-		return s, nil
-	}
-	view, err := f.channel.View(f.t.Context())
-	if err != nil {
-		return nil, err
-	}
-	defer view.Close()
-	return over(view)
 }
