@@ -130,7 +130,9 @@ func (a *app) bench(ctx context.Context, config benchConfig, names []string) (er
 			continue
 		}
 		b.scenario = s.name
-		if err := s.run(b, ctx); err != nil {
+		if err := s.run(b, ctx); ctx.Err() != nil {
+			return ctx.Err() // whatever else went wrong then
+		} else if err != nil {
 			return fmt.Errorf("bench %s: %w", s.name, err)
 		}
 	}
@@ -180,7 +182,7 @@ func (b *bench) closeAndAudit(ctx context.Context, s *benchServer) error {
 	if err := errors.Join(err, store.Close()); err != nil {
 		return err
 	}
-	if want := s.base + uint64(s.acknowledged); report.Transactions != want || report.Invalid > 0 {
+	if want := s.Base + uint64(s.acknowledged); report.Transactions != want || report.Invalid > 0 {
 		return fmt.Errorf("the chain holds %d transactions, %d of them invalid, and %d were acknowledged", report.Transactions, report.Invalid, want)
 	}
 	return os.RemoveAll(s.data)

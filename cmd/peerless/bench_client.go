@@ -28,11 +28,11 @@ type benchConn struct {
 
 func (s *benchServer) dial(ctx context.Context) (*benchConn, error) {
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", s.address)
+	conn, err := d.DialContext(ctx, "tcp", s.Address)
 	if err != nil {
 		return nil, fmt.Errorf("reach the server: %w", err)
 	}
-	return &benchConn{Conn: conn, reader: bufio.NewReader(conn), key: s.key}, nil
+	return &benchConn{Conn: conn, reader: bufio.NewReader(conn), key: s.Key}, nil
 }
 
 // post sends a request and returns the status and the body of the answer, which is good until the next.
@@ -55,8 +55,8 @@ func (c *benchConn) post(path string, body []byte) (int, []byte, error) {
 	return response.StatusCode, c.answer.Bytes(), nil
 }
 
-// A load is the same kind of request, over and over, from several clients. Each sends the next when it has its answer.
-type load struct {
+// A benchLoad is the same kind of request, over and over, from several clients. Each sends the next when it has its answer.
+type benchLoad struct {
 	what     string // for the display
 	path     string
 	submits  bool // a transaction counts only if it is VALID
@@ -67,8 +67,8 @@ type load struct {
 	body func(b []byte, n int) []byte
 }
 
-// A loadResult is what the clients saw.
-type loadResult struct {
+// A benchResult is what the clients saw.
+type benchResult struct {
 	succeeded int
 	failures  map[string]int // by the code of the answer
 	elapsed   time.Duration
@@ -100,10 +100,10 @@ func (t cpuTimes) since(before cpuTimes, requests int, elapsed time.Duration) *b
 	}
 }
 
-func (r *loadResult) perSecond() float64 { return float64(r.succeeded) / r.elapsed.Seconds() }
+func (r *benchResult) perSecond() float64 { return float64(r.succeeded) / r.elapsed.Seconds() }
 
 // percentile returns the latency that the share p of all did not exceed.
-func (r *loadResult) percentile(p float64) time.Duration {
+func (r *benchResult) percentile(p float64) time.Duration {
 	if len(r.latencies) == 0 {
 		return 0
 	}
@@ -111,10 +111,10 @@ func (r *loadResult) percentile(p float64) time.Duration {
 }
 
 // run puts the load on a server.
-func (b *bench) run(ctx context.Context, s *benchServer, l load) (*loadResult, error) {
+func (b *bench) run(ctx context.Context, s *benchServer, l benchLoad) (*benchResult, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r := &loadRun{load: l, server: s, result: loadResult{failures: make(map[string]int)}}
+	r := &benchRun{benchLoad: l, server: s, result: benchResult{failures: make(map[string]int)}}
 	warmUp := l.duration / 10
 	if l.requests > 0 {
 		warmUp = 0
@@ -163,21 +163,21 @@ func (b *bench) run(ctx context.Context, s *benchServer, l load) (*loadResult, e
 	return &r.result, nil
 }
 
-// A loadRun is a load while it lasts.
-type loadRun struct {
-	load
+// A benchRun is a load while it lasts.
+type benchRun struct {
+	benchLoad
 	server      *benchServer
 	from, until time.Time
 	next        atomic.Int64
 
 	mu     sync.Mutex // guards what follows
-	result loadResult
+	result benchResult
 	sent   int       // requests, those of the warm-up included
 	last   time.Time // when the last answer came
 }
 
 // client sends requests until it is time to stop.
-func (r *loadRun) client(ctx context.Context) error {
+func (r *benchRun) client(ctx context.Context) error {
 	conn, err := r.server.dial(ctx)
 	if err != nil {
 		return err
@@ -232,7 +232,7 @@ func (r *loadRun) client(ctx context.Context) error {
 var validCode = []byte(`"code":"VALID"`)
 
 // judge returns "" for a success, and else the code of the answer.
-func (r *loadRun) judge(status int, answer []byte) string {
+func (r *benchRun) judge(status int, answer []byte) string {
 	if status == http.StatusOK && (!r.submits || bytes.Contains(answer, validCode)) {
 		return ""
 	}
@@ -255,7 +255,7 @@ func (s *benchServer) submitOnce(ctx context.Context, channel string, body []byt
 	if err != nil {
 		return err
 	}
-	if r := (&loadRun{load: load{submits: true}}); r.judge(status, answer) != "" {
+	if r := (&benchRun{benchLoad: benchLoad{submits: true}}); r.judge(status, answer) != "" {
 		return errors.New("the server refused a transaction: " + lineOf(string(answer)))
 	}
 	if channel == defaultChannel {

@@ -29,8 +29,7 @@ type benchRow struct {
 	Relative     float64      `json:"relative,omitempty"` // PerSecond as a share of that with few keys
 	FirstAnswer  float64      `json:"firstAnswerMilliseconds,omitempty"`
 	Channels     int          `json:"channels,omitempty"`
-	Growth       int64        `json:"growthBytes,omitempty"` // of Memory.Collected, by the channels
-	PerChannel   int64        `json:"perChannelBytes,omitempty"`
+	Growth       *int64       `json:"growthBytes,omitempty"` // of Memory.Collected, by the channels
 	Memory       *benchMemory `json:"memoryBytes,omitempty"`
 }
 
@@ -45,7 +44,7 @@ type benchLatency struct {
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // loadRow is the row of a load.
-func loadRow(title string, clients int, r *loadResult) benchRow {
+func loadRow(title string, clients int, r *benchResult) benchRow {
 	failed := 0
 	for _, n := range r.failures {
 		failed += n
@@ -110,7 +109,7 @@ func (r *benchRow) remarks() string {
 		say("first answer after %.0f ms", r.FirstAnswer)
 	}
 	if r.Channels > 0 {
-		say("%s channels take %s, %s each", thousands(r.Channels), mebibytes(r.Growth), kibibytes(r.PerChannel))
+		say("%s channels take %s, %s each", thousands(r.Channels), mebibytes(*r.Growth), kibibytes(*r.Growth/int64(r.Channels)))
 	}
 	if r.Memory != nil {
 		say("resident %s, at most %s", mebibytes(int64(r.Memory.Resident)), mebibytes(int64(r.Memory.Peak)))

@@ -11,8 +11,8 @@ import (
 )
 
 // creating is a load of new assets, numbered from first on.
-func (b *bench) creating(first int) load {
-	return load{
+func (b *bench) creating(first int) benchLoad {
+	return benchLoad{
 		what: b.scenario, path: benchPath(defaultChannel, "submit"), submits: true, clients: b.config.clients, duration: b.config.duration,
 		body: func(body []byte, n int) []byte { return createBody(body, first+n) },
 	}
@@ -83,7 +83,7 @@ const evaluated = 1000
 
 func (b *bench) evaluate(ctx context.Context) error {
 	return b.with(ctx, benchServerConfig{preload: evaluated}, func(s *benchServer) error {
-		r, err := b.run(ctx, s, load{
+		r, err := b.run(ctx, s, benchLoad{
 			what: b.scenario, path: benchPath(defaultChannel, "evaluate"), clients: b.config.clients, duration: b.config.duration,
 			body: func(body []byte, n int) []byte { return readBody(body, n%evaluated) },
 		})
@@ -97,7 +97,7 @@ func (b *bench) evaluate(ctx context.Context) error {
 func (b *bench) hotKey(ctx context.Context) error {
 	for _, clients := range []int{16, 64, 256} {
 		err := b.with(ctx, benchServerConfig{preload: 1}, func(s *benchServer) error {
-			r, err := b.run(ctx, s, load{
+			r, err := b.run(ctx, s, benchLoad{
 				what: fmt.Sprintf("%s, %d clients", b.scenario, clients), path: benchPath(defaultChannel, "submit"), submits: true, clients: clients,
 				duration: b.config.duration, body: transferBody,
 			})
@@ -114,7 +114,7 @@ func (b *bench) hotKey(ctx context.Context) error {
 }
 
 // fill commits config.transactions on a server.
-func (b *bench) fill(ctx context.Context, s *benchServer) (*loadResult, error) {
+func (b *bench) fill(ctx context.Context, s *benchServer) (*benchResult, error) {
 	l := b.creating(0)
 	l.requests = b.config.transactions
 	r, err := b.run(ctx, s, l)
@@ -274,7 +274,7 @@ func (b *bench) idle(ctx context.Context) error {
 			return err
 		}
 		grown := int64(after.Collected) - int64(before.Collected)
-		b.add(benchRow{Title: "idle channels, each used once", Channels: b.config.channels, Memory: &after, Growth: grown, PerChannel: grown / int64(b.config.channels)})
+		b.add(benchRow{Title: "idle channels, each used once", Channels: b.config.channels, Memory: &after, Growth: &grown})
 		return nil
 	})
 }

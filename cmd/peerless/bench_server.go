@@ -34,8 +34,9 @@ const (
 	orderChannel = "channel" // make the channel of the name that follows, with the contract
 )
 
-// benchReady is a server's first line.
+// benchReady is a server's first line, but for those that say how far it is.
 type benchReady struct {
+	Loaded  int    `json:"loaded,omitempty"` // assets so far; it is not ready yet
 	Address string `json:"address"`
 	Key     string `json:"key"`
 	Base    uint64 `json:"base"` // transactions in the chain; of a new ledger
@@ -96,7 +97,7 @@ func (a *app) benchServer(ctx context.Context, config benchServerConfig) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
-	server := &benchHost{platform: p}
+	server := &benchHost{platform: p, loaded: func(n int) error { return a.printJSON(benchReady{Loaded: n}) }}
 	if config.program != "" {
 		if server.pkg, err = packProgram(config.program); err != nil {
 			return err
@@ -128,7 +129,7 @@ func (a *app) benchServer(ctx context.Context, config benchServerConfig) (err er
 		defer stop()
 		served <- serveHTTP(ctx, l, handler, handler)
 	}()
-	if err := a.printJSON(benchReady{l.Addr().String(), secret, server.transactions}); err != nil {
+	if err := a.printJSON(benchReady{Address: l.Addr().String(), Key: secret, Base: server.transactions}); err != nil {
 		return err
 	}
 	server.obey(ctx, a)
@@ -139,8 +140,9 @@ func (a *app) benchServer(ctx context.Context, config benchServerConfig) (err er
 // A benchHost is a platform with the benchmarks' contract.
 type benchHost struct {
 	*platform
-	pkg          []byte // nil: the contract runs in process
-	transactions uint64 // made so far, of the channel that is measured
+	pkg          []byte          // nil: the contract runs in process
+	transactions uint64          // made so far, of the channel that is measured
+	loaded       func(int) error // is told how many assets have been loaded
 }
 
 // prepare makes the channel that is measured, unless it is there, and deploys the contract on it.
@@ -196,6 +198,9 @@ func (h *benchHost) load(ctx context.Context, count int) error {
 			return err
 		}
 		h.transactions++
+		if err := h.loaded(to); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -282,9 +287,7 @@ func writeHeapProfile(path string) error {
 // A benchServer is a server in a process of its own.
 type benchServer struct {
 	benchReady
-	address, key string
 	data         string
-	base         uint64
 	acknowledged int           // transactions of the measured channel, by what the clients were told
 	started      time.Time     // the process
 	startup      time.Duration // until it was ready
@@ -322,11 +325,17 @@ func (b *bench) start(ctx context.Context, config benchServerConfig) (*benchServ
 	if err := s.process.Start(); err != nil {
 		return nil, fmt.Errorf("start a server: %w", err)
 	}
-	if err := s.answer(&s.benchReady); err != nil {
-		return nil, errors.Join(fmt.Errorf("start a server: %w", err), s.kill())
+	update, end := b.counter(b.scenario + ", load")
+	defer end()
+	for s.Address == "" {
+		if err := s.answer(&s.benchReady); err != nil {
+			return nil, errors.Join(fmt.Errorf("start a server: %w", err), s.kill())
+		}
+		if s.Loaded > 0 {
+			update(uint64(s.Loaded), uint64(config.preload))
+		}
 	}
 	s.startup = time.Since(s.started)
-	s.address, s.key, s.base = s.Address, s.Key, s.Base
 	return s, nil
 }
 

@@ -30,9 +30,9 @@ func TestAssetsHaveTheirSize(t *testing.T) {
 
 func TestOnlyValidCounts(t *testing.T) {
 	t.Parallel()
-	submits, evaluates := &loadRun{load: load{submits: true}}, &loadRun{}
+	submits, evaluates := &benchRun{benchLoad: benchLoad{submits: true}}, &benchRun{}
 	for _, test := range []struct {
-		run    *loadRun
+		run    *benchRun
 		status int
 		answer string
 		want   string
@@ -52,7 +52,7 @@ func TestOnlyValidCounts(t *testing.T) {
 
 func TestPercentiles(t *testing.T) {
 	t.Parallel()
-	r := &loadResult{}
+	r := &benchResult{}
 	if got := r.percentile(0.5); got != 0 {
 		t.Errorf("of nothing: %s", got)
 	}
