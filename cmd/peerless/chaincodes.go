@@ -48,6 +48,7 @@ func newChaincodesCommand(a *app) *cobra.Command {
 
 func newChaincodesRemoveCommand(a *app) *cobra.Command {
 	var channel string
+	var by caller
 	cmd := &cobra.Command{
 		Use:     "remove NAME",
 		Short:   "Stop a chaincode and take it off the channel: its state and history stay",
@@ -56,8 +57,9 @@ func newChaincodesRemoveCommand(a *app) *cobra.Command {
 	}
 	r := newRemote(cmd)
 	addChannel(cmd, &channel)
+	by.addTo(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := r.open(a); err != nil {
+		if err := by.open(a, cmd, r); err != nil {
 			return err
 		}
 		if err := r.Remove(cmd.Context(), channel, args[0]); err != nil {

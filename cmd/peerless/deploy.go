@@ -19,6 +19,7 @@ type deployConfig struct {
 
 func newDeployCommand(a *app) *cobra.Command {
 	var config deployConfig
+	var by caller
 	cmd := &cobra.Command{
 		Use:   "deploy DIR|PACKAGE",
 		Short: "Deploy a contract, and wait until it answers",
@@ -32,6 +33,7 @@ this machine's platform or --platform; with --source, the server builds it. A pa
 	}
 	r := newRemote(cmd)
 	addChannel(cmd, &config.channel)
+	by.addTo(cmd)
 	f := cmd.Flags()
 	f.StringVar(&config.name, "name", "", "the chaincode's name (default: the directory's, or the package's label)")
 	f.StringVar(&config.version, "version", "", "its version (default: made of its content)")
@@ -42,7 +44,7 @@ this machine's platform or --platform; with --source, the server builds it. A pa
 		if config.source && config.platform != "" {
 			return &usageError{cmd.CommandPath(), "--source and --platform exclude each other: the server builds for its own"}
 		}
-		if err := r.open(a); err != nil {
+		if err := by.open(a, cmd, r); err != nil {
 			return err
 		}
 		pkg, err := a.readPackage(cmd.Context(), args[0], &config)

@@ -20,6 +20,11 @@ const versionDigits = 12
 func (d *development) deploy(ctx context.Context, c *contract) {
 	c.updating.Lock()
 	defer c.updating.Unlock()
+	d.mu.Lock()
+	if !d.json {
+		d.note("building %s", c.Name)
+	}
+	d.mu.Unlock()
 	definition, err := d.update(ctx, c)
 	if ctx.Err() != nil {
 		return

@@ -12,6 +12,7 @@ import (
 	"peerless/shared/api/client"
 	"peerless/shared/deploy"
 	"peerless/shared/ledger"
+	"peerless/shared/organization"
 	"peerless/shared/store/pebble"
 )
 
@@ -104,6 +105,8 @@ func explain(err error) string {
 		return err.Error() + ": start one with peerless dev, or choose another with --url or PEERLESS_URL"
 	case errors.Is(err, syscall.ENOSPC):
 		return err.Error() + ": free some space, and try again"
+	case errors.Is(err, organization.ErrDamaged), errors.Is(err, deploy.ErrDamaged):
+		return err.Error() + ": restore it from a backup"
 	case errors.Is(err, ledger.ErrDamaged):
 		return err.Error() + ": peerless verify says what is damaged"
 	}

@@ -60,7 +60,7 @@ func (c *caller) addTo(cmd *cobra.Command) {
 	f.StringArrayVar(&c.attributes, "attr", nil, "NAME=VALUE, an attribute in the caller's certificate, on a server that needs no key; may be repeated")
 }
 
-// openAs makes the client of the caller.
+// open makes the client of the caller.
 func (c *caller) open(a *app, cmd *cobra.Command, r *remote) error {
 	attributes, err := pairs("--attr", c.attributes)
 	if err != nil {

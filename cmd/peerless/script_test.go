@@ -81,6 +81,7 @@ func TestScripts(t *testing.T) {
 			"contract":    scriptContract,
 			"ended":       scriptEnded,
 			"until-fails": scriptUntilFails,
+			"package":     scriptPackage,
 			"request":     scriptRequest,
 			"paste":       scriptPaste,
 			"certificate": scriptCertificate,

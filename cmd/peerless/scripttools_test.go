@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -21,6 +22,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"peerless/shared/deploy"
 )
 
 // request METHOD URL [BODY [HOST]] sends a request and prints the body of the answer, whatever its status.
@@ -37,6 +40,13 @@ func scriptRequest(ts *testscript.TestScript, neg bool, args []string) {
 	defer response.Body.Close()
 	_, err = io.Copy(ts.Stdout(), response.Body)
 	ts.Check(err)
+}
+
+// package FILE DIR LABEL makes a package of a contract's source, as Fabric takes it.
+func scriptPackage(ts *testscript.TestScript, neg bool, args []string) {
+	pkg, err := deploy.Pack(context.Background(), ts.MkAbs(args[1]), args[2], deploy.BuildConfig{})
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), pkg, 0o600))
 }
 
 // paste FILE runs the first curl line of a file, as a shell would.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/spf13/cobra"
 
+	"peerless/shared/api"
 	"peerless/shared/deploy"
 	"peerless/shared/ledger"
 	"peerless/shared/organization"
@@ -27,7 +30,7 @@ func newVerifyCommand(a *app) *cobra.Command {
 		Short: "Audit a data directory: replay every channel and compare",
 		Long: `Verify reads everything in a data directory and checks it: every byte of the store against its checksums; every block's
 number, hash, chain and signature; every transaction's signatures and verdict, judged again; and that state, history and
-look-ups say exactly what a replay from nothing says. Then the identities and the packages. It ends with status 0 only if
+look-ups say exactly what a replay from nothing says. Then the identities, the packages and the keys. It ends with status 0 only if
 all holds. No server may be running on the directory.`,
 		Example: `  peerless verify --data /var/lib/peerless
   peerless verify --data .peerless --json | jq .ok`,
@@ -56,7 +59,7 @@ type channelAudit struct {
 
 // A problem is one thing that does not hold.
 type problem struct {
-	Where string `json:"where"` // store, identities, packages, or channel NAME
+	Where string `json:"where"` // store, identities, packages, keys, or channel NAME
 	Error string `json:"error"`
 }
 
@@ -76,6 +79,8 @@ func (a *app) verify(ctx context.Context, data string) error {
 	}
 	v.add("identities", verifyIdentities(filepath.Join(data, "organizations")))
 	v.add("packages", verifyPackages(ctx, filepath.Join(data, "chaincodes")))
+	_, err := api.OpenKeys(filepath.Join(data, keysFile))
+	v.add("keys", err)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -141,7 +146,8 @@ func (a *app) auditChannel(ctx context.Context, store ledger.Store, channel stri
 	return &channelAudit{r.Channel, r.Blocks, r.Transactions, r.Invalid, r.Keys, fmt.Sprintf("%x", r.Hash)}, nil
 }
 
-// verifyIdentities loads every key and certificate.
+// verifyIdentities loads every organisation, and compares the file of every identity with the checksum in its first line,
+// as package organization does when it reads one.
 func verifyIdentities(dir string) error {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil // a directory that never served
@@ -155,7 +161,26 @@ func verifyIdentities(dir string) error {
 		_, err := registry.Organization(id)
 		problems = append(problems, err)
 	}
-	return errors.Join(problems...)
+	err = fs.WalkDir(os.DirFS(dir), ".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && name == "tmp": // what a killed process left there is no identity
+			return fs.SkipDir
+		case !entry.Type().IsRegular():
+			return nil
+		}
+		raw, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return err
+		}
+		sum, content, _ := bytes.Cut(raw, []byte("\n"))
+		if string(sum) != fmt.Sprintf("sha256 %x", sha256.Sum256(content)) {
+			problems = append(problems, fmt.Errorf("%w: %s: its checksum is wrong", organization.ErrDamaged, name))
+		}
+		return nil
+	})
+	return errors.Join(append(problems, err)...)
 }
 
 // verifyPackages compares every package with its hash.

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	assettransfer "peerless/contracts/assettransfer/chaincode"
+	"peerless/shared/deploy"
+	"peerless/shared/gateway"
+)
+
+// TestVerifyNoticesEveryFile flips a byte in each file of a data directory in turn, at several places: verify says so.
+func TestVerifyNoticesEveryFile(t *testing.T) {
+	t.Parallel()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	data := filepath.Join(t.TempDir(), "data")
+	fillData(t, data)
+	if status, out := verifyData(t, data); status != 0 {
+		t.Fatalf("verify of a sound directory: status %d, %s", status, out)
+	}
+	files := filesOf(t, data)
+	tried := 0
+	for _, name := range files {
+		good, err := fs.ReadFile(os.DirFS(data), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(good) == 0 {
+			continue // a lock
+		}
+		tried++
+		for range 3 {
+			copied := filepath.Join(t.TempDir(), "data") // verify opens the store, which rewrites files
+			if err := os.CopyFS(copied, os.DirFS(data)); err != nil {
+				t.Fatal(err)
+			}
+			offset, bit := random.IntN(len(good)), byte(1)<<random.IntN(8)
+			bad := bytes.Clone(good)
+			bad[offset] ^= bit
+			if err := os.WriteFile(filepath.Join(copied, name), bad, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if status, out := verifyData(t, copied); status == 0 {
+				t.Errorf("%s: bit %#x of byte %d of %d flipped (%q to %q), and verify says %s",
+					name, bit, offset, len(good), good[offset], bad[offset], out)
+			}
+		}
+	}
+	t.Logf("tried %d files: %s", tried, files)
+	if tried < 10 {
+		t.Errorf("only %d files were tried", tried)
+	}
+}
+
+// fillData makes a data directory with two channels, a deployed contract and some transactions, and closes it.
+func fillData(t *testing.T, data string) {
+	t.Helper()
+	ctx := context.Background()
+	p, err := openPlatform(data, (&app{err: t.Output()}).logger(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	pkg, err := deploy.PackBinary("tiny", runtime.GOOS+"/"+runtime.GOARCH, []byte("not to be run"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Chaincodes.Install(ctx, pkg); err != nil {
+		t.Fatal(err)
+	}
+	contract, err := assettransfer.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, err := p.User("", "alice", map[string]string{"role": "clerk"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, channel := range []string{"main", "orders"} {
+		if err := p.EnsureChannel(ctx, channel); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.DeployInProcess(ctx, channel, contract, gateway.Definition{Name: "assettransfer"}); err != nil {
+			t.Fatal(err)
+		}
+		request := gateway.Request{Channel: channel, Chaincode: "assettransfer", Function: "InitLedger", User: user}
+		if _, err := p.Gateway.SubmitTransaction(ctx, request); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func filesOf(t *testing.T, dir string) []string {
+	t.Helper()
+	var files []string
+	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// verifyData runs peerless verify --json, and checks that its output agrees with its status.
+func verifyData(t *testing.T, data string) (status int, out string) {
+	t.Helper()
+	var stdout, stderr strings.Builder
+	status = run(context.Background(), []string{"verify", "--data", data, "--json"}, os.Getenv, strings.NewReader(""), &stdout, &stderr)
+	var v verification
+	if stdout.Len() > 0 {
+		if err := json.Unmarshal([]byte(stdout.String()), &v); err != nil {
+			t.Fatalf("%v in %s", err, stdout.String())
+		}
+		if v.OK != (status == 0) || v.OK != (len(v.Problems) == 0) {
+			t.Errorf("status %d, ok %v, problems %v", status, v.OK, v.Problems)
+		}
+	}
+	return status, stdout.String() + stderr.String()
+}
