@@ -62,7 +62,7 @@ func (s *Session) execute(ctx context.Context, inv *Invocation) (*peer.Chaincode
 	if ctx.Err() != nil {
 		return nil, interrupted(ctx)
 	}
-	msg, err := inv.message()
+	msg, err := inv.message(s.stream == nil)
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +82,16 @@ func (s *Session) execute(ctx context.Context, inv *Invocation) (*peer.Chaincode
 	return e.run(ctx)
 }
 
-// message builds the message that starts an execution.
-func (inv *Invocation) message() (*peer.ChaincodeMessage, error) {
+// message builds the message that starts an execution. A contract in this process has a proposal that is signed later signed
+// when it asks for it; any other is given the signature.
+func (inv *Invocation) message(inProcess bool) (*peer.ChaincodeMessage, error) {
+	signed := inv.Proposal.Signed
+	if !inProcess {
+		var err error
+		if signed, err = inv.Proposal.SignedProposal(); err != nil {
+			return nil, fmt.Errorf("failed to create chaincode message: %w", err)
+		}
+	}
 	payload, err := proto.Marshal(inv.Input)
 	if err != nil {
 		return nil, fmt.Errorf("failed to create chaincode message: %w", err)
@@ -97,7 +105,7 @@ func (inv *Invocation) message() (*peer.ChaincodeMessage, error) {
 		Payload:   payload,
 		Txid:      inv.Proposal.TxID,
 		ChannelId: inv.Channel,
-		Proposal:  inv.Proposal.Signed,
+		Proposal:  signed,
 	}, nil
 }
 

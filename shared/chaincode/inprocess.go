@@ -10,6 +10,8 @@ import (
 
 	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+
+	"peerless/shared/wire"
 )
 
 // Config says what is particular about a contract in this process. The zero value works.
@@ -103,7 +105,7 @@ type guarded struct {
 
 func (g *guarded) Init(stub shim.ChaincodeStubInterface) (response *peer.Response) {
 	defer g.recover(stub, &response)
-	if response = g.contract.Init(stub); response == nil {
+	if response = g.contract.Init(g.session.signing(stub)); response == nil {
 		panic("Init returned no response")
 	}
 	return response
@@ -111,7 +113,31 @@ func (g *guarded) Init(stub shim.ChaincodeStubInterface) (response *peer.Respons
 
 func (g *guarded) Invoke(stub shim.ChaincodeStubInterface) (response *peer.Response) {
 	defer g.recover(stub, &response)
-	return g.contract.Invoke(stub)
+	return g.contract.Invoke(g.session.signing(stub))
+}
+
+// signing returns a stub that has the proposal signed when the contract asks for it.
+func (s *Session) signing(stub shim.ChaincodeStubInterface) shim.ChaincodeStubInterface {
+	s.mu.Lock()
+	e := s.executions[txKey{stub.GetChannelID(), stub.GetTxID()}]
+	s.mu.Unlock()
+	if e == nil || !e.inv.Proposal.SignsLater() {
+		return stub
+	}
+	return &signingStub{stub, e.inv.Proposal}
+}
+
+type signingStub struct {
+	shim.ChaincodeStubInterface
+	proposal *wire.Proposal
+}
+
+func (s *signingStub) GetSignedProposal() (*peer.SignedProposal, error) {
+	signed, err := s.proposal.SignedProposal()
+	if err != nil {
+		return nil, err
+	}
+	return &peer.SignedProposal{ProposalBytes: clone(signed.ProposalBytes), Signature: clone(signed.Signature)}, nil
 }
 
 // recover reports a panic as a crash before the shim can answer with the response, which then nobody reads.

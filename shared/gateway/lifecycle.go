@@ -54,7 +54,7 @@ func (s *Service) Define(ctx context.Context, channel string, creator *msp.Signe
 func (s *Service) Undefine(ctx context.Context, channel string, creator *msp.Signer, name string) error {
 	return s.lifecycle(ctx, channel, creator, "RemoveChaincodeDefinition", name, func(current *ledger.Definition) (map[string][]byte, error) {
 		if current == nil {
-			return nil, &Error{Kind: NotFound, Code: codes.NotFound, Message: fmt.Sprintf("chaincode %q does not exist on channel %q", name, channel)}
+			return nil, undefined(channel, name)
 		}
 		writes := make(map[string][]byte)
 		for _, key := range ledger.DefinitionKeys(name) {
@@ -183,9 +183,14 @@ func (s *Service) Definition(ctx context.Context, channelName, name string) (Def
 		return Definition{}, storeError("", "chaincode "+name, err)
 	}
 	if d == nil {
-		return Definition{}, &Error{Kind: NotFound, Code: codes.NotFound, Message: fmt.Sprintf("chaincode %q does not exist on channel %q", name, channelName)}
+		return Definition{}, undefined(channelName, name)
 	}
 	return definition(d), nil
+}
+
+// undefined is the Error of a chaincode that a channel does not define.
+func undefined(channel, name string) *Error {
+	return &Error{Kind: NotFound, Code: codes.NotFound, Message: fmt.Sprintf("chaincode %q does not exist on channel %q", name, channel)}
 }
 
 func definition(d *ledger.Definition) Definition {

@@ -56,7 +56,11 @@ func (s *Service) simulate(ctx context.Context, channel string, view ledger.View
 	run := &run{Service: s, proposal: p, channel: channel, view: view, tx: tx}
 	definition, err := run.invocable(ctx, p.Chaincode)
 	if err != nil {
-		e := failed(Internal, "make sure the chaincode %s has been successfully defined on channel %s and try again: %v", p.Chaincode, channel, err)
+		kind := Internal
+		if errors.Is(err, ledger.ErrNotFound) {
+			kind = NotFound
+		}
+		e := failed(kind, "make sure the chaincode %s has been successfully defined on channel %s and try again: %v", p.Chaincode, channel, err)
 		e.cause = err
 		return nil, e
 	}
@@ -132,18 +136,25 @@ type run struct {
 
 // invocable reads the chaincode's definition: that read makes a transaction endorsed before a change of it invalid.
 func (r *run) invocable(ctx context.Context, name string) (*ledger.Definition, error) {
-	if _, err := r.tx.GetState(ctx, ledger.LifecycleNamespace, ledger.SequenceKey(name)); err != nil {
+	sequence, err := r.tx.GetItem(ctx, ledger.LifecycleNamespace, ledger.SequenceKey(name))
+	if err != nil {
 		return nil, err
 	}
-	definition, err := r.definitions.get(ctx, r.channel, r.view, name)
+	definition, err := r.definitions.of(ctx, r.channel, r.view, name, sequence)
 	if err != nil {
 		return nil, err
 	}
 	if definition == nil {
-		return nil, fmt.Errorf("chaincode %s not found", name)
+		return nil, &undefinedError{name}
 	}
 	return definition, nil
 }
+
+// undefinedError is a ledger.ErrNotFound with Fabric's text.
+type undefinedError struct{ name string }
+
+func (e *undefinedError) Error() string { return fmt.Sprintf("chaincode %s not found", e.name) }
+func (e *undefinedError) Unwrap() error { return ledger.ErrNotFound }
 
 // execute runs one chaincode in the transaction.
 func (r *run) execute(ctx context.Context, name string, input *peer.ChaincodeInput, isInit bool) (*chaincode.Result, error) {
@@ -204,18 +215,25 @@ type definitionEntry struct {
 	definition *ledger.Definition
 }
 
-// get returns a chaincode's definition in a view, nil if there is none. Every definition writes its sequence anew, so the
-// version of that key stands for the whole.
+// get returns a chaincode's definition in a view, nil if there is none.
 func (c *definitionCache) get(ctx context.Context, channel string, view ledger.View, name string) (*ledger.Definition, error) {
 	items, err := view.Get(ctx, ledger.LifecycleNamespace, []string{ledger.SequenceKey(name)})
-	if err != nil || items[0] == nil {
+	if err != nil {
 		return nil, err
+	}
+	return c.of(ctx, channel, view, name, items[0])
+}
+
+// of is get where the sequence's item is known. Every definition writes it anew, so its version stands for the whole.
+func (c *definitionCache) of(ctx context.Context, channel string, view ledger.View, name string, sequence *ledger.Item) (*ledger.Definition, error) {
+	if sequence == nil {
+		return nil, nil
 	}
 	key := [2]string{channel, name}
 	c.mu.RLock()
 	entry, ok := c.entries[key]
 	c.mu.RUnlock()
-	if ok && entry.version == items[0].Version {
+	if ok && entry.version == sequence.Version {
 		return entry.definition, nil
 	}
 	definition, err := ledger.ReadDefinition(ctx, view, name)
@@ -226,7 +244,7 @@ func (c *definitionCache) get(ctx context.Context, channel string, view ledger.V
 	if c.entries == nil || len(c.entries) > 10_000 {
 		c.entries = make(map[[2]string]definitionEntry)
 	}
-	c.entries[key] = definitionEntry{items[0].Version, definition}
+	c.entries[key] = definitionEntry{sequence.Version, definition}
 	c.mu.Unlock()
 	return definition, nil
 }

@@ -29,7 +29,7 @@ func (s *Service) EvaluateTransaction(ctx context.Context, r Request) (*Answer, 
 	}
 	sim, failure := s.read(ctx, c.channel, c.proposal)
 	if failure != nil {
-		return nil, evaluateError(failure, c.proposal.TxID, c.endorsers)
+		return nil, c.failed(failure, evaluateError)
 	}
 	return &Answer{Response: sim.response, Height: sim.height}, nil
 }
@@ -104,9 +104,6 @@ func (s *Service) prepare(ctx context.Context, stage string, r Request, nonce []
 	if err != nil {
 		return nil, err
 	}
-	if err := s.defined(ctx, channel, r.Chaincode); err != nil {
-		return nil, err
-	}
 	c := &call{Service: s, request: r, stage: stage, channel: channel, endorsers: endorsers, named: len(r.Organizations) > 0}
 	return c, c.propose(nonce)
 }
@@ -122,9 +119,7 @@ func (c *call) propose(nonce []byte) error {
 	if err != nil {
 		return invalidArgument(c.stage, "%v", err)
 	}
-	if proposal.Signed.Signature, err = r.User.Sign(proposal.Signed.ProposalBytes); err != nil {
-		return &Error{Kind: Internal, Stage: c.stage, Code: codes.Internal, Message: "sign proposal: " + err.Error(), Cause: err}
-	}
+	proposal.SignLater(r.User.Sign)
 	c.proposal = proposal
 	return nil
 }
@@ -135,12 +130,6 @@ func (c *call) renew() error {
 		return nil
 	}
 	return c.propose(randomNonce())
-}
-
-// defined returns an Error of kind NotFound if the channel has no such chaincode.
-func (s *Service) defined(ctx context.Context, channel *ledger.Channel, name string) error {
-	_, err := s.Definition(ctx, channel.Name(), name)
-	return err
 }
 
 // transact simulates and submits until the transaction is valid, or has failed for good.
@@ -238,7 +227,9 @@ func (c *call) over(ctx context.Context, view ledger.View) (*ledger.Submission, 
 		failure = responseError(sim.response)
 	}
 	if failure != nil {
-		return nil, nil, endorseError(failure, c.proposal.TxID, c.endorsers, c.named)
+		return nil, nil, c.failed(failure, func(failure *endorserError, txID string, endorsers []*msp.Signer) *Error {
+			return endorseError(failure, txID, endorsers, c.named)
+		})
 	}
 	endorsers := c.endorsers
 	if !c.named {
@@ -256,6 +247,14 @@ func (c *call) over(ctx context.Context, view ledger.View) (*ledger.Submission, 
 		return again, err
 	}
 	return submission, sim, nil
+}
+
+// failed makes the Error of a call. That there is no such chaincode is said plainly.
+func (c *call) failed(failure *endorserError, otherwise func(*endorserError, string, []*msp.Signer) *Error) *Error {
+	if failure.kind == NotFound {
+		return undefined(c.channel.Name(), c.proposal.Chaincode)
+	}
+	return otherwise(failure, c.proposal.TxID, c.endorsers)
 }
 
 // submission endorses a simulation and signs the transaction for the user.

@@ -91,6 +91,13 @@ func (t *Tx) GetState(ctx context.Context, ns, key string) ([]byte, error) {
 	return item.Value, nil
 }
 
+// GetItem is GetState with the key's version and metadata.
+func (t *Tx) GetItem(ctx context.Context, ns, key string) (*ledger.Item, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.read(ctx, ns, key)
+}
+
 // GetMultipleStates returns the committed values of keys, in their order; nil where there is none.
 func (t *Tx) GetMultipleStates(ctx context.Context, ns string, keys []string) ([][]byte, error) {
 	t.mu.Lock()

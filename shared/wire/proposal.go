@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
@@ -51,7 +52,7 @@ type ProposalSpec struct {
 // A Proposal is a proposal taken apart, as NewProposal and ParseProposal return it. Its fields share memory with its
 // messages and are not to be modified.
 type Proposal struct {
-	Signed             *peer.SignedProposal // ProposalBytes, and the signature over them
+	Signed             *peer.SignedProposal // ProposalBytes, and the signature over them unless SignLater was called
 	Proposal           *peer.Proposal
 	Channel, Chaincode string
 	TxID               string
@@ -65,10 +66,47 @@ type Proposal struct {
 	SignatureHeader    []byte // as hashed
 
 	payload []byte // of the proposal, without the transient data: what goes into the transaction
+
+	later *lateSignature // nil unless SignLater was called
+}
+
+// lateSignature is a proposal's signature that is made when it is first asked for.
+type lateSignature struct {
+	sign   func(message []byte) ([]byte, error)
+	once   sync.Once
+	signed *peer.SignedProposal
+	err    error
+}
+
+// SignLater has the proposal signed when SignedProposal is first called, by a sign that may be called from any goroutine. A
+// proposal's signature is seen by the chaincode alone, and few chaincodes look.
+func (p *Proposal) SignLater(sign func(message []byte) ([]byte, error)) {
+	p.later = &lateSignature{sign: sign}
+}
+
+// SignsLater reports whether SignLater was called.
+func (p *Proposal) SignsLater() bool { return p.later != nil }
+
+// SignedProposal returns the proposal with its signature.
+func (p *Proposal) SignedProposal() (*peer.SignedProposal, error) {
+	l := p.later
+	if l == nil {
+		return p.Signed, nil
+	}
+	l.once.Do(func() {
+		var signature []byte
+		if signature, l.err = l.sign(p.Signed.ProposalBytes); l.err == nil {
+			l.signed = &peer.SignedProposal{ProposalBytes: p.Signed.ProposalBytes, Signature: signature}
+		}
+	})
+	if l.err != nil {
+		return nil, fmt.Errorf("sign proposal: %w", l.err)
+	}
+	return l.signed, nil
 }
 
 // NewProposal builds a proposal as fabric-gateway's client does. It is unsigned: the caller puts the creator's signature
-// over Signed.ProposalBytes into Signed.Signature.
+// over Signed.ProposalBytes into Signed.Signature, or calls SignLater.
 func NewProposal(spec ProposalSpec) (*Proposal, error) {
 	p := &Proposal{
 		Channel:   spec.Channel,

@@ -161,3 +161,29 @@ func TestNewProposalNeedsText(t *testing.T) {
 		t.Error("a channel's name that is not UTF-8 went through")
 	}
 }
+
+func TestSignLater(t *testing.T) {
+	t.Parallel()
+	p, err := NewProposal(ProposalSpec{Channel: "c", Chaincode: "cc", Creator: []byte("creator"), Nonce: []byte("nonce")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	p.SignLater(func(message []byte) ([]byte, error) {
+		calls++
+		return append([]byte("signed:"), message...), nil
+	})
+	for range 2 {
+		signed, err := p.SignedProposal()
+		if err != nil || string(signed.Signature) != "signed:"+string(p.Signed.ProposalBytes) {
+			t.Fatalf("signed proposal %v, %v", signed, err)
+		}
+	}
+	if calls != 1 {
+		t.Errorf("signed %d times, want once", calls)
+	}
+	p.SignLater(func([]byte) ([]byte, error) { return nil, ErrInvalid })
+	if _, err := p.SignedProposal(); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a signer that fails: %v", err)
+	}
+}
