@@ -164,7 +164,7 @@ func TestNewProposalNeedsText(t *testing.T) {
 
 func TestSignLater(t *testing.T) {
 	t.Parallel()
-	p, err := NewProposal(ProposalSpec{Channel: "c", Chaincode: "cc", Creator: []byte("creator"), Nonce: []byte("nonce")})
+	p, err := wire.NewProposal(wire.ProposalSpec{Channel: "c", Chaincode: "cc", Creator: []byte("creator"), Nonce: []byte("nonce")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,8 +182,8 @@ func TestSignLater(t *testing.T) {
 	if calls != 1 {
 		t.Errorf("signed %d times, want once", calls)
 	}
-	p.SignLater(func([]byte) ([]byte, error) { return nil, ErrInvalid })
-	if _, err := p.SignedProposal(); !errors.Is(err, ErrInvalid) {
+	p.SignLater(func([]byte) ([]byte, error) { return nil, wire.ErrInvalid })
+	if _, err := p.SignedProposal(); !errors.Is(err, wire.ErrInvalid) {
 		t.Errorf("a signer that fails: %v", err)
 	}
 }
