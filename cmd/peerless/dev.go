@@ -119,11 +119,10 @@ func (p *platform) devAuth() *api.DevAuth {
 // findContracts finds the contracts in the directories given, or where they are by default.
 func findContracts(dirs []string) ([]*contract, error) {
 	if len(dirs) == 0 {
-		found, err := defaultContracts()
-		if err != nil || len(found) > 0 {
-			return found, err
+		var err error
+		if dirs, err = defaultContracts(); err != nil {
+			return nil, err
 		}
-		dirs = []string{"."}
 	}
 	var contracts []*contract
 	names := make(map[string]string)
@@ -141,31 +140,25 @@ func findContracts(dirs []string) ([]*contract, error) {
 	return contracts, nil
 }
 
-// defaultContracts are those in the folder contracts, if there is one.
-func defaultContracts() ([]*contract, error) {
+// defaultContracts are the directories in the folder contracts that hold one, or else the current directory.
+func defaultContracts() ([]string, error) {
 	entries, err := os.ReadDir("contracts")
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("look for contracts: %w", err)
 	}
-	var contracts []*contract
+	var dirs []string
 	for _, entry := range entries {
-		if !entry.IsDir() {
-			continue
-		}
 		dir := filepath.Join("contracts", entry.Name())
-		c, err := deploy.Detect(dir)
-		if errors.Is(err, deploy.ErrNoContract) {
-			continue
-		}
-		if err != nil {
+		if _, err := deploy.Detect(dir); err == nil {
+			dirs = append(dirs, dir)
+		} else if !errors.Is(err, deploy.ErrNoContract) {
 			return nil, err
 		}
-		contracts = append(contracts, &contract{Contract: c, root: dir})
 	}
-	return contracts, nil
+	if len(dirs) == 0 {
+		dirs = []string{"."}
+	}
+	return dirs, nil
 }
 
 func (d *development) greet(address net.Addr, data string) {

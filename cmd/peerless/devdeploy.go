@@ -33,14 +33,20 @@ func (d *development) deploy(ctx context.Context, c *contract) {
 		d.report(c, err)
 		return
 	}
-	line := d.curl(ctx, c.Name)
+	call := d.describe(ctx, c.Name)
+	hint := ""
+	if call == nil {
+		call = &sampleCall{verb: "submit", Function: "FUNCTION", Args: []string{"ARGUMENT"}}
+		hint = "; it does not say what functions it has, so put one in"
+	}
+	line := d.curl(c.Name, call)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.json {
 		d.printJSON(devEvent{Event: "deployed", Chaincode: c.Name, Version: definition.Version, Sequence: definition.Sequence, Curl: line})
 		return
 	}
-	fmt.Fprintf(d.out, "%s runs, version %s:\n  %s\n", c.Name, definition.Version, line)
+	fmt.Fprintf(d.out, "%s runs, version %s%s:\n  %s\n", c.Name, definition.Version, hint, line)
 }
 
 // update makes the channel run the contract as its source is now.
@@ -93,23 +99,27 @@ func (d *development) report(c *contract, err error) {
 	}
 }
 
-// curl is a command that calls a function of the contract: one that it says it has, if it says so.
-func (d *development) curl(ctx context.Context, name string) string {
-	var call *sampleCall
-	if user, err := d.User("", "dev", nil); err == nil {
-		answer, err := d.Gateway.EvaluateTransaction(ctx, gateway.Request{
-			Channel: defaultChannel, Chaincode: name, Function: metadataFunction, User: user,
-		})
-		if err == nil {
-			call = chooseCall(answer.Response.GetPayload())
-		}
+// describe asks a contract what it has, and picks a call of it: nil if it does not say.
+func (d *development) describe(ctx context.Context, name string) *sampleCall {
+	user, err := d.User("", "dev", nil)
+	if err != nil {
+		return nil
 	}
-	if call == nil {
-		call = &sampleCall{verb: "submit", Function: "FUNCTION", Args: []string{"ARGUMENT"}}
+	answer, err := d.Gateway.EvaluateTransaction(ctx, gateway.Request{
+		Channel: defaultChannel, Chaincode: name, Function: metadataFunction, User: user,
+	})
+	if err != nil {
+		return nil
 	}
+	return chooseCall(answer.Response.GetPayload())
+}
+
+// curl is a command that a shell runs to make the call.
+func (d *development) curl(name string, call *sampleCall) string {
 	body, err := json.Marshal(call)
 	if err != nil { // strings only: cannot fail
 		body = []byte("{}")
 	}
-	return fmt.Sprintf("curl %s%s -d '%s'", d.url, "/v1/channels/"+defaultChannel+"/chaincodes/"+name+"/"+call.verb, strings.ReplaceAll(string(body), "'", `\u0027`))
+	quoted := strings.ReplaceAll(string(body), "'", `\u0027`)
+	return fmt.Sprintf("curl %s/v1/channels/%s/chaincodes/%s/%s -d '%s'", d.url, defaultChannel, name, call.verb, quoted)
 }

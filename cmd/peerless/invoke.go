@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -93,6 +94,9 @@ An --idempotency-key makes it safe to repeat: the second call gets the outcome o
 				return err
 			}
 			answer, err := in.Submit(cmd.Context(), in.call)
+			if err != nil && cmd.Context().Err() != nil {
+				return errors.New("interrupted before the answer: the transaction may be committed all the same")
+			}
 			if err != nil {
 				return err
 			}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 )
 
@@ -28,5 +29,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	return a.fail(root.ExecuteContext(ctx))
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		a.json = a.json || slices.Contains(args, "--json") // the flags may be what is wrong
+	}
+	return a.fail(err)
 }
