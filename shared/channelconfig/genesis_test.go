@@ -216,3 +216,41 @@ func setRule(t *testing.T, e *common.ConfigEnvelope, rule common.ImplicitMetaPol
 	}
 	e.Config.ChannelGroup.Groups["Application"].Policies["Endorsement"].Policy.Value = raw
 }
+
+// Channels that are configured alike share what was parsed, and keep their names.
+func TestParserShares(t *testing.T) {
+	t.Parallel()
+	s, _ := spec(t)
+	var parser channelconfig.Parser
+	var configs []*channelconfig.Config
+	for _, name := range []string{"one", "two"} {
+		s.Channel = name
+		block, err := channelconfig.Genesis(s, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		config, err := parser.Parse(block)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if config.Channel != name {
+			t.Errorf("channel %q, want %q", config.Channel, name)
+		}
+		configs = append(configs, config)
+	}
+	if configs[0].MSPs != configs[1].MSPs {
+		t.Error("two channels of the same organisations do not share their MSPs")
+	}
+	s.Channel, s.Organizations = "three", s.Organizations[:1]
+	block, err := channelconfig.Genesis(s, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := parser.Parse(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other.MSPs == configs[0].MSPs || len(other.Organizations) != 1 {
+		t.Errorf("another configuration was taken for the same: %v", other.Organizations)
+	}
+}

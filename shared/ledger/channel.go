@@ -88,7 +88,7 @@ func (c *Channel) readTip(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("load channel %s: configuration block: %w", c.name, err)
 		}
-		config, err := channelconfig.Parse(block)
+		config, err := c.ledger.configs.Parse(block)
 		if err != nil {
 			return fmt.Errorf("load channel %s: configuration block %d: %w", c.name, t.lastConfig, err)
 		}

@@ -80,6 +80,8 @@ type Ledger struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // committers
 
+	configs channelconfig.Parser
+
 	mu       sync.Mutex
 	channels map[string]*Channel // those that were used; an idle one has no goroutine and little memory
 	closed   bool
@@ -108,7 +110,7 @@ func (l *Ledger) Close() error {
 
 // Create makes a channel of its genesis block; ErrExists if there is one by that name.
 func (l *Ledger) Create(ctx context.Context, genesis *common.Block) error {
-	config, err := channelconfig.Parse(genesis)
+	config, err := l.configs.Parse(genesis)
 	if err != nil {
 		return fmt.Errorf("create channel: %w", err)
 	}
