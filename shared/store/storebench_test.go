@@ -5,7 +5,9 @@
 package store_test
 
 import (
+	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -22,12 +24,15 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"go.etcd.io/bbolt"
+
+	"peerless/shared/ledger"
+	embedded "peerless/shared/store/pebble"
 )
 
 // A candidate is a way to keep blocks and what they leave.
 type candidate interface {
-	commit(number uint64, block []byte, entries []entry) error
-	get(key []byte) ([]byte, error)
+	commit(block []byte, batch *ledger.Batch) error
+	get(key string) ([]byte, error)
 	close() error
 }
 
@@ -41,6 +46,7 @@ var candidates = []struct {
 	{"PebbleOneBatchBlobs", func(dir string) (candidate, error) { return openPebble(dir, true) }},
 	{"LogAndPebble", openLogged},
 	{"Bbolt", openBolt},
+	{"Store", openStore},
 }
 
 func BenchmarkBlocksOf32(b *testing.B) { benchmark(b, 32) }
@@ -61,8 +67,7 @@ func benchmark(b *testing.B, txs int) {
 			cpu, written := cpuSeconds(), writtenBytes(b)
 			b.ResetTimer()
 			for n := range b.N {
-				block, entries := work.next(uint64(n))
-				if err := s.commit(uint64(n), block, entries); err != nil {
+				if err := s.commit(work.next(uint64(n))); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -72,12 +77,14 @@ func benchmark(b *testing.B, txs int) {
 			b.ReportMetric((cpuSeconds()-cpu)/total*1000, "cpu-s/ktx")
 			b.ReportMetric((writtenBytes(b)-written)/1e6, "MB-written")
 			b.ReportMetric(status(b, "VmHWM:")/1e3, "MB-rss")
+			start := time.Now()
 			if err := s.close(); err != nil {
 				b.Fatal(err)
 			}
+			b.ReportMetric(time.Since(start).Seconds()*1e3, "ms-close")
 			b.ReportMetric(diskUsage(b, dir)/1e6, "MB-disk")
 
-			start := time.Now()
+			start = time.Now()
 			if s, err = c.open(dir); err != nil {
 				b.Fatal(err)
 			}
@@ -126,24 +133,38 @@ func newWorkload(txs int) *workload {
 	return w
 }
 
-func stateKey(i uint64) []byte { return fmt.Appendf(nil, "s/ch/asset%016x", i*0x9e3779b97f4a7c15) }
+func stateKey(i uint64) string { return fmt.Sprintf("asset%016x", i*0x9e3779b97f4a7c15) }
 
-func (w *workload) next(n uint64) ([]byte, []entry) {
-	entries := make([]entry, 0, 3*w.txs)
+func (w *workload) next(n uint64) ([]byte, *ledger.Batch) {
+	batch := &ledger.Batch{Block: n, Hash: binary.BigEndian.AppendUint64(make([]byte, 24), n)}
 	for tx := range w.txs {
 		random := make([]byte, 232)
 		w.rng.Read(random)
 		for i := range 150 { // a JSON asset is text, not noise
 			random[i] = ' ' + random[i]&31
 		}
+		version, id := ledger.Version{Block: n, Tx: uint64(tx)}, hex.EncodeToString(random[200:])
+		item := &ledger.Item{Value: random[:200], Version: version}
 		key := stateKey(n*uint64(w.txs) + uint64(tx))
-		history := binary.BigEndian.AppendUint64([]byte("h"+string(key[1:])), n)
-		entries = append(entries,
-			entry{key, random[:200]},
-			entry{binary.BigEndian.AppendUint32(history, uint32(tx)), random},
-			entry{append([]byte("t/ch/"), random[200:]...), binary.BigEndian.AppendUint64(nil, n)})
+		batch.Writes = append(batch.Writes, ledger.Write{Namespace: "asset", Key: key, Item: item})
+		batch.History = append(batch.History, ledger.Change{Namespace: "asset", Key: key, Version: version, TxID: id, Timestamp: time.Unix(int64(n), 0), Value: item.Value})
+		batch.Txs = append(batch.Txs, ledger.TxEntry{TxID: id, Version: version})
 	}
-	return w.blocks[n%uint64(len(w.blocks))], entries
+	return w.blocks[n%uint64(len(w.blocks))], batch
+}
+
+// entries is a batch as rows of a table.
+func entries(b *ledger.Batch) []entry {
+	rows := make([]entry, 0, 3*len(b.Txs)+1)
+	for i, w := range b.Writes {
+		history := binary.BigEndian.AppendUint64([]byte("v/ch/"+w.Key), b.Block)
+		id, _ := hex.DecodeString(b.Txs[i].TxID)
+		rows = append(rows,
+			entry{[]byte("s/ch/" + w.Key), w.Item.Value},
+			entry{binary.BigEndian.AppendUint32(history, uint32(i)), append(id, w.Item.Value...)},
+			entry{append([]byte("t/ch/"), id...), binary.BigEndian.AppendUint64(nil, b.Block)})
+	}
+	return append(rows, entry{append([]byte("h/ch/"), b.Hash...), binary.BigEndian.AppendUint64(nil, b.Block)})
 }
 
 func blockKey(n uint64) []byte { return binary.BigEndian.AppendUint64([]byte("b/ch/"), n) }
@@ -182,13 +203,13 @@ func openPebble(dir string, blobs bool) (candidate, error) {
 	return pebbleOneBatch{db}, err
 }
 
-func (p pebbleOneBatch) commit(n uint64, block []byte, entries []entry) error {
+func (p pebbleOneBatch) commit(block []byte, b *ledger.Batch) error {
 	batch := p.db.NewBatch()
 	defer batch.Close()
-	if err := batch.Set(blockKey(n), block, nil); err != nil {
+	if err := batch.Set(blockKey(b.Block), block, nil); err != nil {
 		return err
 	}
-	for _, e := range entries {
+	for _, e := range entries(b) {
 		if err := batch.Set(e.key, e.value, nil); err != nil {
 			return err
 		}
@@ -196,8 +217,8 @@ func (p pebbleOneBatch) commit(n uint64, block []byte, entries []entry) error {
 	return batch.Commit(pebble.Sync)
 }
 
-func (p pebbleOneBatch) get(key []byte) ([]byte, error) {
-	v, closer, err := p.db.Get(key)
+func (p pebbleOneBatch) get(key string) ([]byte, error) {
+	v, closer, err := p.db.Get([]byte("s/ch/" + key))
 	if err != nil {
 		return nil, err
 	}
@@ -232,17 +253,17 @@ func openLogged(dir string) (candidate, error) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func (l *logged) commit(n uint64, block []byte, entries []entry) error {
+func (l *logged) commit(block []byte, b *ledger.Batch) error {
 	r := append(l.record[:0], make([]byte, 8)...)
 	r = append(binary.AppendUvarint(r, uint64(len(block))), block...)
 	batch := l.db.NewBatch()
 	defer batch.Close()
-	for _, e := range entries {
+	for _, e := range entries(b) {
 		if err := batch.Set(e.key, e.value, nil); err != nil {
 			return err
 		}
 	}
-	if err := batch.Set([]byte("savepoint"), binary.BigEndian.AppendUint64(nil, n+1), nil); err != nil {
+	if err := batch.Set([]byte("savepoint"), binary.BigEndian.AppendUint64(nil, b.Block+1), nil); err != nil {
 		return err
 	}
 	r = append(r, batch.Repr()...)
@@ -290,30 +311,56 @@ func openBolt(dir string) (candidate, error) {
 	return bolt{db}, err
 }
 
-func (b bolt) commit(n uint64, block []byte, entries []entry) error {
-	return b.db.Update(func(tx *bbolt.Tx) error {
+func (t bolt) commit(block []byte, b *ledger.Batch) error {
+	return t.db.Update(func(tx *bbolt.Tx) error {
 		bucket, err := tx.CreateBucketIfNotExists([]byte("all"))
 		if err != nil {
 			return err
 		}
-		for _, e := range entries {
+		for _, e := range entries(b) {
 			if err := bucket.Put(e.key, e.value); err != nil {
 				return err
 			}
 		}
-		return bucket.Put(blockKey(n), block)
+		return bucket.Put(blockKey(b.Block), block)
 	})
 }
 
-func (b bolt) get(key []byte) (value []byte, err error) {
+func (b bolt) get(key string) (value []byte, err error) {
 	err = b.db.View(func(tx *bbolt.Tx) error {
-		value = append([]byte(nil), tx.Bucket([]byte("all")).Get(key)...)
+		value = append([]byte(nil), tx.Bucket([]byte("all")).Get([]byte("s/ch/"+key))...)
 		return nil
 	})
 	return value, err
 }
 
 func (b bolt) close() error { return b.db.Close() }
+
+// store is the one that was made of LogAndPebble.
+type store struct{ *embedded.Store }
+
+func openStore(dir string) (candidate, error) {
+	s, err := embedded.Open(dir, embedded.Config{})
+	return store{s}, err
+}
+
+func (s store) commit(block []byte, b *ledger.Batch) error {
+	return s.Append(context.Background(), "ch", block, b)
+}
+
+func (s store) get(key string) ([]byte, error) {
+	view, err := s.View(context.Background(), "ch")
+	if err != nil {
+		return nil, err
+	}
+	items, err := view.Get(context.Background(), "asset", []string{key})
+	if err != nil {
+		return nil, err
+	}
+	return items[0].Value, view.Close()
+}
+
+func (s store) close() error { return s.Close() }
 
 func cpuSeconds() float64 {
 	var u syscall.Rusage

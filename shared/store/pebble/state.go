@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -160,72 +161,103 @@ func (l pebbleLogger) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// commit writes a block's effects. end is where its record ends, replay the position that the database holds all before of.
-func (db *database) commit(channel string, b *ledger.Batch, start, end, replay position) error {
+// effects makes the batch that commit writes: what block b leaves. Its record is between start and end, and the database will
+// hold all before replay. The caller closes the batch.
+func (db *database) effects(channel string, b *ledger.Batch, start, end, replay position) (*pebble.Batch, error) {
 	batch := db.NewBatch()
-	defer batch.Close()
-	err := db.effects(batch, channel, b)
-	for _, set := range [][2][]byte{
-		{blockKey(channel, b.Block), binary.AppendUvarint(appendPosition(nil, start), uint64(end.offset-start.offset))},
-		{channelKey(channel), binary.AppendUvarint(nil, b.Block+1)},
-		{{keyReplay}, appendPosition(nil, replay)},
-	} {
-		err = errors.Join(err, batch.Set(set[0], set[1], nil))
-	}
+	err := errors.Join(
+		batch.Set(blockKey(channel, b.Block), binary.AppendUvarint(appendPosition(nil, start), uint64(end.offset-start.offset)), nil),
+		batch.Set(hashKey(channel, b.Hash), binary.AppendUvarint(nil, b.Block), nil),
+		batch.Set(channelKey(channel), binary.AppendUvarint(nil, b.Block+1), nil),
+		batch.Set([]byte{keyReplay}, appendPosition(nil, replay), nil),
+		putItems(batch, channel, b.Writes),
+		putHistory(batch, channel, b.History),
+		db.putTxs(batch, channel, b.Txs))
 	if err != nil {
-		return err
+		return nil, errors.Join(err, batch.Close())
 	}
+	return batch, nil
+}
+
+// commit writes a batch, not synced.
+func (db *database) commit(batch *pebble.Batch) error {
 	return db.guard(func() error { return batch.Commit(pebble.NoSync) })
 }
 
-func (db *database) effects(batch *pebble.Batch, channel string, b *ledger.Batch) error {
+func putItems(batch *pebble.Batch, channel string, writes []ledger.Write) error {
 	var value []byte
-	set := func(key []byte) error { return batch.Set(key, value, nil) }
-	for i := range b.Writes {
-		w := &b.Writes[i]
+	for i := range writes {
+		w := &writes[i]
 		key := stateKey(channel, w.Namespace, w.Key)
+		var err error
 		if w.Item == nil {
-			if err := batch.Delete(key, nil); err != nil {
-				return err
-			}
-			continue
+			err = batch.Delete(key, nil)
+		} else {
+			value = appendItem(value[:0], w.Item)
+			err = batch.Set(key, value, nil)
 		}
-		value = appendItem(value[:0], w.Item)
-		if err := set(key); err != nil {
+		if err != nil {
 			return err
 		}
 	}
-	for i := range b.History {
-		c := &b.History[i]
+	return nil
+}
+
+func putHistory(batch *pebble.Batch, channel string, changes []ledger.Change) error {
+	var value []byte
+	for i := range changes {
+		c := &changes[i]
 		value = appendChange(value[:0], c)
-		if err := set(historyKey(channel, c.Namespace, c.Key, c.Version)); err != nil {
+		if err := batch.Set(historyKey(channel, c.Namespace, c.Key, c.Version), value, nil); err != nil {
 			return err
 		}
 	}
-	entered := make(map[string]bool, len(b.Txs))
-	for i := range b.Txs {
-		e := &b.Txs[i]
-		key := txKey(channel, e.TxID)
-		if entered[e.TxID] {
-			continue
+	return nil
+}
+
+// putTxs enters the ids that are not entered yet.
+func (db *database) putTxs(batch *pebble.Batch, channel string, txs []ledger.TxEntry) error {
+	keys := make([][]byte, len(txs))
+	first := make(map[string]int, len(txs))
+	for i := range txs {
+		keys[i] = txKey(channel, txs[i].TxID)
+		if _, ok := first[txs[i].TxID]; !ok {
+			first[txs[i].TxID] = i
 		}
-		entered[e.TxID] = true
-		switch _, closer, err := db.Get(key); {
-		case err == nil:
-			if err := closer.Close(); err != nil {
+	}
+	return find(db.DB, keys, func(i int, held []byte) error {
+		if held != nil || first[txs[i].TxID] != i {
+			return nil
+		}
+		return batch.Set(keys[i], appendTx(nil, &txs[i]), nil)
+	})
+}
+
+// find calls visit for each key with its value, or with nil. It suits keys of which many are absent: unlike Get it asks
+// the filters of every level. A value is valid during its visit.
+func find(r pebble.Reader, keys [][]byte, visit func(i int, value []byte) error) (err error) {
+	if len(keys) == 0 {
+		return nil
+	}
+	it, err := r.NewIter(&pebble.IterOptions{UseL6Filters: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for i, key := range keys {
+		var value []byte
+		if it.SeekPrefixGE(key) && bytes.Equal(it.Key(), key) {
+			if value, err = it.ValueAndErr(); err != nil {
 				return err
 			}
-			continue
-		case !errors.Is(err, pebble.ErrNotFound):
+		} else if err := it.Error(); err != nil {
 			return err
 		}
-		value = appendTx(value[:0], e)
-		if err := set(key); err != nil {
+		if err := visit(i, value); err != nil {
 			return err
 		}
 	}
-	value = binary.AppendUvarint(value[:0], b.Block)
-	return set(hashKey(channel, b.Hash))
+	return nil
 }
 
 // replayPosition is where the log has what the database may lack.

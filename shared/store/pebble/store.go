@@ -29,7 +29,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	if c.CacheBytes == 0 {
-		c.CacheBytes = 16 << 20
+		c.CacheBytes = 32 << 20
 	}
 	if c.MemTableBytes == 0 {
 		c.MemTableBytes = 8 << 20
@@ -153,12 +153,21 @@ func (s *Store) append(ctx context.Context, name string, block []byte, batch *le
 	}
 	from, to := position{segment.number, start}, position{segment.number, end}
 	defer s.log.done(from)
-	if err := s.log.sync(segment, end); err != nil {
+	synced := make(chan error, 1)
+	go func() { synced <- s.log.sync(segment, end) }()
+	effects, err := s.db.effects(name, batch, from, to, s.log.replayFrom(from, to))
+	if syncErr := <-synced; syncErr != nil {
 		c.doubted.Store(true)
-		return err
+		if err == nil {
+			err = effects.Close()
+		}
+		return errors.Join(syncErr, err)
 	}
-	// The block is durable: from here on an error leaves the store failed, and Open will find the block.
-	if err := s.db.commit(name, batch, from, to, s.log.replayFrom(from, to)); err != nil {
+	// The block is durable: from here on an error leaves the store failed, and the next Open will find the block.
+	if err == nil {
+		err = errors.Join(s.db.commit(effects), effects.Close())
+	}
+	if err != nil {
 		s.db.fail(err)
 		return err
 	}

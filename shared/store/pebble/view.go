@@ -174,16 +174,21 @@ func (v *view) History(ctx context.Context, namespace, key string, before ledger
 func (v *view) Transactions(ctx context.Context, txIDs []string) ([]*ledger.TxEntry, error) {
 	entries := make([]*ledger.TxEntry, len(txIDs))
 	err := v.read(ctx, "transactions", func() error {
+		keys := make([][]byte, len(txIDs))
 		for i, id := range txIDs {
-			_, err := v.get(txKey(v.channel, id), func(d *decoder) {
-				entries[i] = &ledger.TxEntry{TxID: id}
-				d.tx(entries[i])
-			})
-			if err != nil {
-				return err
-			}
+			keys[i] = txKey(v.channel, id)
 		}
-		return nil
+		return find(v.snapshot, keys, func(i int, value []byte) error {
+			if value == nil {
+				return nil
+			}
+			entries[i] = &ledger.TxEntry{TxID: txIDs[i]}
+			d := decoder{rest: value}
+			if d.tx(entries[i]); !d.done() {
+				return damaged("state: value of %q", keys[i])
+			}
+			return nil
+		})
 	})
 	if err != nil {
 		return nil, err
