@@ -105,6 +105,8 @@ func explain(err error) string {
 		return err.Error() + ": start one with peerless dev, or choose another with --url or PEERLESS_URL"
 	case errors.Is(err, syscall.ENOSPC):
 		return err.Error() + ": free some space, and try again"
+	case errors.Is(err, deploy.ErrNoToolchain):
+		return err.Error() + ": install Go, or deploy a package that was built elsewhere"
 	case errors.Is(err, organization.ErrDamaged), errors.Is(err, deploy.ErrDamaged):
 		return err.Error() + ": restore it from a backup"
 	case errors.Is(err, ledger.ErrDamaged):
