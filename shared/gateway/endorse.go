@@ -8,8 +8,10 @@ import (
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 	"github.com/hyperledger/fabric-protos-go-apiv2/gateway"
+	mspproto "github.com/hyperledger/fabric-protos-go-apiv2/msp"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	"peerless/shared/ledger"
 	"peerless/shared/msp"
@@ -20,17 +22,29 @@ import (
 // An Endpoint is the service as one organisation's gateway: whose endorsement is taken first, and who is asked to evaluate.
 type Endpoint struct {
 	*Service
-	MSPID string
+	MSPID string // empty: each caller's own organisation
 }
 
-// At returns the service as an organisation's gateway.
+// At returns the service as an organisation's gateway; as that of each caller's own organisation if mspID is empty.
 func (s *Service) At(mspID string) *Endpoint { return &Endpoint{s, mspID} }
+
+// own returns the organisation as whose gateway a call is served.
+func (e *Endpoint) own(creator []byte) string {
+	if e.MSPID != "" {
+		return e.MSPID
+	}
+	var identity mspproto.SerializedIdentity
+	if proto.Unmarshal(creator, &identity) != nil {
+		return ""
+	}
+	return identity.Mspid
+}
 
 // Endorse runs a signed proposal, has it signed by the endorsers that the policies of what it writes call for, or by those of
 // the organisations named, and returns the transaction for the client to sign.
 func (e *Endpoint) Endorse(ctx context.Context, request *gateway.EndorseRequest) (*gateway.EndorseResponse, error) {
 	const stage = "endorse"
-	channelName, name, err := target(request.GetProposedTransaction())
+	channelName, name, creator, err := target(request.GetProposedTransaction())
 	if err != nil {
 		return nil, &Error{Kind: InvalidRequest, Stage: stage, Code: codes.InvalidArgument, Message: err.Error(), Cause: err}
 	}
@@ -48,7 +62,7 @@ func (e *Endpoint) Endorse(ctx context.Context, request *gateway.EndorseRequest)
 		return nil, storeError(stage, "channel "+channelName, err)
 	}
 	defer view.Close()
-	endorsers, err := e.endorsers(channel, e.MSPID, request.GetEndorsingOrganizations())
+	endorsers, err := e.endorsers(channel, e.own(creator), request.GetEndorsingOrganizations())
 	if err != nil {
 		return nil, err
 	}
@@ -81,16 +95,16 @@ func (e *Endpoint) Endorse(ctx context.Context, request *gateway.EndorseRequest)
 	return &gateway.EndorseResponse{PreparedTransaction: &common.Envelope{Payload: endorsed.payload}}, nil
 }
 
-// target says which channel and chaincode a proposal is for, before anything in it is trusted.
-func target(signed *peer.SignedProposal) (channel, name string, err error) {
+// target says which channel and chaincode a proposal is for, and of whom it says it is, before anything in it is trusted.
+func target(signed *peer.SignedProposal) (channel, name string, creator []byte, err error) {
 	if len(signed.GetProposalBytes()) == 0 {
-		return "", "", errors.New("the proposed transaction must contain a signed proposal")
+		return "", "", nil, errors.New("the proposed transaction must contain a signed proposal")
 	}
 	p, err := wire.ParseProposal(signed)
 	if p == nil {
-		return "", "", err
+		return "", "", nil, err
 	}
-	return p.Channel, p.Chaincode, nil
+	return p.Channel, p.Chaincode, p.Creator, nil
 }
 
 // endorsers returns the endorsing identities of the organisations named, or of all that the platform signs for on the channel,

@@ -23,7 +23,7 @@ func joined(names []string) string { return strings.Join(names, ", ") }
 // Evaluate runs a signed proposal and returns the contract's response. Nothing is recorded.
 func (e *Endpoint) Evaluate(ctx context.Context, request *gateway.EvaluateRequest) (*gateway.EvaluateResponse, error) {
 	const stage = "evaluate"
-	channelName, name, err := target(request.GetProposedTransaction())
+	channelName, name, creator, err := target(request.GetProposedTransaction())
 	if err != nil {
 		return nil, &Error{Kind: InvalidRequest, Stage: stage, Code: codes.InvalidArgument, Message: "failed to unpack transaction proposal: " + err.Error(), Cause: err}
 	}
@@ -35,7 +35,7 @@ func (e *Endpoint) Evaluate(ctx context.Context, request *gateway.EvaluateReques
 	if err != nil {
 		return nil, storeError(stage, "channel "+channelName, err)
 	}
-	asked, err := e.evaluators(ctx, channel, name, request.GetTargetOrganizations())
+	asked, err := e.evaluators(ctx, channel, name, e.own(creator), request.GetTargetOrganizations())
 	if err != nil {
 		return nil, err
 	}
@@ -51,10 +51,10 @@ func (e *Endpoint) Evaluate(ctx context.Context, request *gateway.EvaluateReques
 }
 
 // evaluators returns the endorsers that could answer, the gateway's own first.
-func (e *Endpoint) evaluators(ctx context.Context, channel *ledger.Channel, name string, organizations []string) ([]*msp.Signer, error) {
+func (e *Endpoint) evaluators(ctx context.Context, channel *ledger.Channel, name, own string, organizations []string) ([]*msp.Signer, error) {
 	nobody := &Error{Kind: NotFound, Stage: "evaluate", Code: codes.FailedPrecondition,
 		Message: fmt.Sprintf("no peers available to evaluate chaincode %s in channel %s", name, channel.Name())}
-	signers, err := e.endorsers(channel, e.MSPID, nil)
+	signers, err := e.endorsers(channel, own, nil)
 	if err != nil {
 		return nil, nobody
 	}
