@@ -18,8 +18,8 @@ import (
 )
 
 type devConfig struct {
-	http, data, ready string
-	dirs              []string
+	http, grpc, data, ready string
+	dirs                    []string
 }
 
 func newDevCommand(a *app) *cobra.Command {
@@ -42,6 +42,7 @@ needed: requests say who calls in X-Peerless-User, and it answers this machine o
 	}
 	f := cmd.Flags()
 	f.StringVar(&config.http, "http", defaultHTTP, "the address to answer at; port 0 is any free one")
+	f.StringVar(&config.grpc, "grpc", defaultGRPC, "the address for clients of the Fabric Gateway; port 0 is any free one")
 	f.StringVar(&config.data, "data", defaultData, "the directory that keeps the ledger")
 	f.StringVar(&config.ready, "ready-file", "", "write the server's URL to this file when it is ready: for scripts")
 	return cmd
@@ -66,6 +67,13 @@ func (a *app) dev(ctx context.Context, config devConfig) (err error) {
 		return err
 	}
 	defer l.Close()
+	grpc, err := a.listenGRPC(config.grpc)
+	if err != nil {
+		return err
+	}
+	if grpc != nil {
+		defer grpc.Close()
+	}
 	p, err := openPlatform(config.data, a.logger(slog.LevelInfo))
 	if err != nil {
 		return err
@@ -80,12 +88,15 @@ func (a *app) dev(ctx context.Context, config devConfig) (err error) {
 	}
 	d := &development{app: a, platform: p, url: l.url}
 	d.greet(l.Addr(), config.data)
+	if grpc != nil && !a.json {
+		fmt.Fprintf(a.out, "Clients of the Fabric Gateway connect to %s\n", grpc.Addr())
+	}
 
 	ctx, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
 	go func() {
 		defer stop()
-		served <- serveHTTP(ctx, l, handler, api.GuardLocal(handler))
+		served <- p.serve(ctx, l, handler, api.GuardLocal(handler), grpc)
 	}()
 	var watching sync.WaitGroup
 	for _, c := range contracts {
@@ -100,6 +111,20 @@ func (a *app) dev(ctx context.Context, config devConfig) (err error) {
 	watching.Wait()
 	<-ctx.Done()
 	return errors.Join(err, <-served)
+}
+
+// listenGRPC binds the address for Fabric's clients. That the default is taken, by a second peerless dev for instance, is told
+// and no more.
+func (a *app) listenGRPC(address string) (net.Listener, error) {
+	l, err := listen(address, "", "")
+	if err == nil {
+		return l, nil
+	}
+	if address != defaultGRPC {
+		return nil, err
+	}
+	fmt.Fprintf(a.err, "clients of the Fabric Gateway cannot connect: %v: choose another address with --grpc\n", err)
+	return nil, nil
 }
 
 // A contract is one that peerless dev runs.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"peerless/shared/api"
+	"peerless/shared/grpcapi"
 	"peerless/shared/ledger"
 	"peerless/shared/node"
 	"peerless/shared/store/pebble"
@@ -29,6 +30,7 @@ const (
 	defaultData         = ".peerless"
 	defaultOrganization = node.DefaultOrganization
 	defaultHTTP         = "127.0.0.1:8080"
+	defaultGRPC         = "127.0.0.1:7051"
 	// drainTime is how long requests may take to end when the server stops: a contract's time and a little.
 	drainTime = 30 * time.Second
 )
@@ -126,6 +128,42 @@ type listenError struct {
 
 func (e *listenError) Error() string { return fmt.Sprintf("listen on %s: %v", e.address, e.err) }
 func (e *listenError) Unwrap() error { return e.err }
+
+// serveGRPC serves Fabric's gateway until ctx ends, and then lets the calls that have begun end. l is nil for none.
+func (p *platform) serveGRPC(ctx context.Context, l net.Listener) error {
+	if l == nil {
+		return nil
+	}
+	server := grpcapi.New(p.Gateway, p.Logger)
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve gRPC: %w", err)
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	server.Shutdown(drain)
+	return <-ended
+}
+
+// serve serves HTTP, and gRPC if there is a listener for it, until ctx ends or one of them fails.
+func (p *platform) serve(ctx context.Context, l *listener, handler *api.Handler, root http.Handler, grpc net.Listener) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() {
+		defer stop()
+		ended <- p.serveGRPC(ctx, grpc)
+		if grpc == nil {
+			<-ctx.Done()
+		}
+	}()
+	err := serveHTTP(ctx, l, handler, root)
+	stop()
+	return errors.Join(err, <-ended)
+}
 
 // serveHTTP serves until ctx ends, and then lets the requests that have begun end.
 func serveHTTP(ctx context.Context, l net.Listener, handler *api.Handler, root http.Handler) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -13,9 +14,9 @@ import (
 )
 
 type serveConfig struct {
-	http, data, ready string
-	cert, key         string
-	verbose           bool
+	http, grpc, data, ready string
+	cert, key               string
+	verbose                 bool
 }
 
 func newServeCommand(a *app) *cobra.Command {
@@ -29,6 +30,7 @@ one for its operator and prints it, once; peerless key makes more. Contracts are
 On SIGTERM or SIGINT it takes no new requests, lets those that have begun end, ends the contracts, and closes the
 ledger. What it has acknowledged is on the disk in any case.`,
 		Example: `  peerless serve --data /var/lib/peerless
+  peerless serve --data /var/lib/peerless --grpc 127.0.0.1:7051
   peerless serve --data /var/lib/peerless --http :8443 --tls-cert server.pem --tls-key server.key`,
 		Args: arguments(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -41,6 +43,7 @@ ledger. What it has acknowledged is on the disk in any case.`,
 	f := cmd.Flags()
 	f.StringVar(&config.data, "data", defaultData, "the directory that keeps the ledger, the identities and the keys")
 	f.StringVar(&config.http, "http", defaultHTTP, "the address to answer at; port 0 is any free one")
+	f.StringVar(&config.grpc, "grpc", "", "the address for clients of the Fabric Gateway, "+defaultGRPC+" for instance; none if left out")
 	f.StringVar(&config.cert, "tls-cert", "", "a PEM file with the server's certificate, to answer over HTTPS")
 	f.StringVar(&config.key, "tls-key", "", "a PEM file with its key")
 	f.StringVar(&config.ready, "ready-file", "", "write the server's URL to this file when it is ready: for scripts")
@@ -54,6 +57,15 @@ func (a *app) serve(ctx context.Context, config serveConfig) (err error) {
 		return err
 	}
 	defer l.Close()
+	var grpc net.Listener
+	if config.grpc != "" {
+		bound, err := listen(config.grpc, config.cert, config.key)
+		if err != nil {
+			return err
+		}
+		defer bound.Close()
+		grpc = bound
+	}
 	level := slog.LevelInfo
 	if config.verbose {
 		level = slog.LevelDebug
@@ -84,7 +96,7 @@ func (a *app) serve(ctx context.Context, config serveConfig) (err error) {
 	if err := announce(config.ready, l.url); err != nil {
 		return err
 	}
-	return serveHTTP(ctx, l, handler, handler)
+	return p.serve(ctx, l, handler, handler, grpc)
 }
 
 // firstKey makes the operator's key if there is no key at all. It returns "" if there is one.
