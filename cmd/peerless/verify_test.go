@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	assettransfer "peerless/contracts/assettransfer/chaincode"
+	"peerless/shared/api"
 	"peerless/shared/deploy"
 	"peerless/shared/gateway"
 )
@@ -30,6 +32,9 @@ func TestVerifyNoticesEveryFile(t *testing.T) {
 		t.Fatalf("verify of a sound directory: status %d, %s", status, out)
 	}
 	files := filesOf(t, data)
+	if !slices.Contains(files, keysFile) {
+		t.Errorf("there is no %s among %s", keysFile, files)
+	}
 	tried := 0
 	for _, name := range files {
 		good, err := fs.ReadFile(os.DirFS(data), name)
@@ -63,7 +68,7 @@ func TestVerifyNoticesEveryFile(t *testing.T) {
 	}
 }
 
-// fillData makes a data directory with two channels, a deployed contract and some transactions, and closes it.
+// fillData makes a data directory with a key, two channels, a deployed contract and some transactions, and closes it.
 func fillData(t *testing.T, data string) {
 	t.Helper()
 	ctx := context.Background()
@@ -89,6 +94,13 @@ func fillData(t *testing.T, data string) {
 	}
 	user, err := p.User("", "alice", map[string]string{"role": "clerk"})
 	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := openKeys(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := keys.Create(api.Key{Name: "clerk", Organization: defaultOrganization}); err != nil {
 		t.Fatal(err)
 	}
 	for _, channel := range []string{"main", "orders"} {

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"peerless/shared/api"
+	"peerless/shared/sealed"
 )
 
 func openKeys(t testing.TB) (*api.Keys, string) {
@@ -259,17 +260,57 @@ func TestBadKeys(t *testing.T) {
 	}
 }
 
+// TestDamagedKeyFile changes every byte of a file of keys, among others.
 func TestDamagedKeyFile(t *testing.T) {
 	t.Parallel()
-	for _, content := range []string{"", "{", `{"version":2}`, `{"version":1,"keys":[{"id":"a","hash":"00"}]}`, `{"version":1,"keys":[{"id":"a","hash":"zz` + strings.Repeat("0", 62) + `"}]}`} {
+	refused := func(content string, want error) {
+		t.Helper()
 		path := filepath.Join(t.TempDir(), "keys.json")
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := api.OpenKeys(path); err == nil {
-			t.Errorf("%q was opened", content)
+		_, err := api.OpenKeys(path)
+		if err == nil || want != nil && !errors.Is(err, want) {
+			t.Fatalf("%q: got %v, want %v", content, err, want)
+		}
+		if text := err.Error(); !strings.Contains(text, path) || !strings.Contains(text, "make new keys") {
+			t.Fatalf("the error names no file, or not what to do: %s", text)
 		}
 	}
+	for _, content := range []string{"", "{", "null", `{"version":2}`, `{"version":2,"keys":[]}`} {
+		refused(content, api.ErrDamagedKeys)
+	}
+	refused(`{"version":1,"keys":[]}`, nil)
+	refused(`{"version":3}`, nil)
+	for _, hash := range []string{"00", "zz" + strings.Repeat("0", 62)} {
+		content, err := sealed.Marshal(struct {
+			Version int       `json:"version"`
+			Keys    []api.Key `json:"keys"`
+		}{2, []api.Key{{ID: "a", Hash: hash}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused(string(content), api.ErrDamagedKeys)
+	}
+
+	keys, path := openKeys(t)
+	mustCreate(t, keys, api.Key{Attributes: map[string]string{"Role": "a"}, Channels: []string{"main"}, RatePerSecond: 1.5})
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range good {
+		for bit := range 8 {
+			bad := slices.Clone(good)
+			bad[i] ^= 1 << bit
+			refused(string(bad), nil) // the byte may be the version's
+		}
+	}
+}
+
+// TestKeyFileDamagedMeanwhile damages the file of a server that runs.
+func TestKeyFileDamagedMeanwhile(t *testing.T) {
+	t.Parallel()
 	keys, path := openKeys(t)
 	header := "Authorization: Bearer " + mustCreate(t, keys, api.Key{})
 	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {

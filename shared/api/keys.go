@@ -7,7 +7,6 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,16 +18,23 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"peerless/shared/sealed"
 )
 
 // keyPrefix marks an API key, so that secret scanners find one that leaked.
 const keyPrefix = "pk_"
 
-// keysVersion is the version of the file's format. A file of a newer version is refused.
-const keysVersion = 1
+// keysVersion is the version of the file's format. A file of another version is refused.
+const keysVersion = 2
 
-// ErrNoKey is the error for a key that does not exist.
-var ErrNoKey = errors.New("no such key")
+// Errors about keys, wrapped with which.
+var (
+	// ErrNoKey: the key does not exist.
+	ErrNoKey = errors.New("no such key")
+	// ErrDamagedKeys: the file of keys is not what was written. It is left as it is: none of its keys is valid.
+	ErrDamagedKeys = errors.New("the file of keys is damaged")
+)
 
 // A Key is an API key as it is stored: without its secret, of which only the SHA-256 is kept. The secret has 256 random
 // bits, so a fast hash is enough.
@@ -88,7 +94,7 @@ type keysFile struct {
 	Keys    []Key `json:"keys"`
 }
 
-// OpenKeys opens the file at path. It need not exist yet.
+// OpenKeys opens the file at path. It need not exist yet. ErrDamagedKeys if a byte of it has changed since it was written.
 func OpenKeys(path string) (*Keys, error) {
 	k := &Keys{path: path}
 	k.mu.Lock()
@@ -218,7 +224,7 @@ func (k *Keys) loadLocked() error {
 	for _, key := range keys {
 		live := &liveKey{Key: key}
 		if n, err := hex.Decode(live.hash[:], []byte(key.Hash)); err != nil || n != sha256.Size {
-			return fmt.Errorf("read keys: %s: the hash of %s is not a SHA-256 in hex", k.path, key.ID)
+			return damagedKeys(k.path, fmt.Errorf("the hash of %s is not a SHA-256 in hex", key.ID))
 		}
 		if key.RatePerSecond > 0 {
 			burst := cmp.Or(key.Burst, int(math.Ceil(key.RatePerSecond)))
@@ -244,13 +250,19 @@ func readKeys(path string) ([]Key, error) {
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
 	var file keysFile
-	if err := json.Unmarshal(raw, &file); err != nil {
-		return nil, fmt.Errorf("read keys: %s is damaged: %w", path, err)
+	err = sealed.Unmarshal(raw, &file)
+	if file.Version != 0 && file.Version != keysVersion {
+		return nil, fmt.Errorf("read keys: %s has format %d, this program knows %d: use the program that wrote it, or remove it and make new keys",
+			path, file.Version, keysVersion)
 	}
-	if file.Version != keysVersion {
-		return nil, fmt.Errorf("read keys: %s has format %d, this program knows %d", path, file.Version, keysVersion)
+	if err != nil {
+		return nil, damagedKeys(path, err)
 	}
 	return file.Keys, nil
+}
+
+func damagedKeys(path string, err error) error {
+	return fmt.Errorf("read keys: %w: %s: %w: restore it from a backup, or remove it and make new keys", ErrDamagedKeys, path, err)
 }
 
 // change rewrites the file: durably, all or nothing, one process at a time.
@@ -269,11 +281,11 @@ func (k *Keys) change(edit func([]Key) ([]Key, error)) error {
 	if keys, err = edit(keys); err != nil {
 		return err
 	}
-	raw, err := json.MarshalIndent(keysFile{keysVersion, keys}, "", "  ")
+	raw, err := sealed.Marshal(keysFile{keysVersion, keys})
 	if err != nil {
 		return fmt.Errorf("change keys: %w", err)
 	}
-	if err := replaceFile(k.path, append(raw, '\n')); err != nil {
+	if err := replaceFile(k.path, raw); err != nil {
 		return fmt.Errorf("change keys: %w", err)
 	}
 	return k.loadLocked()

@@ -454,19 +454,21 @@ func TestManagerDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range raw {
-		spoilt := append([]byte(nil), raw...)
-		spoilt[i] ^= 0x01
-		if err := os.WriteFile(bindings, spoilt, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if saved, err := m.loadBindings(); err == nil && (len(saved) != 1 || saved[0].Name() != Name{"main", "basic"} || saved[0].Package != id) {
-			t.Fatalf("byte %d: read %+v", i, saved)
+		for bit := range 8 {
+			spoilt := append([]byte(nil), raw...)
+			spoilt[i] ^= 1 << bit
+			if err := os.WriteFile(bindings, spoilt, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if saved, err := m.loadBindings(); err == nil {
+				t.Fatalf("byte %d, bit %d: read %+v", i, bit, saved)
+			}
 		}
 	}
-	if err := os.WriteFile(bindings, []byte(strings.Replace(string(raw), `"version": 1`, `"version": 2`, 1)), 0o600); err != nil {
+	if err := os.WriteFile(bindings, []byte(strings.Replace(string(raw), `"version": 2`, `"version": 3`, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir, Config{}); err == nil || !strings.Contains(err.Error(), "has version 2, this program knows 1") {
+	if _, err := Open(dir, Config{}); err == nil || !strings.Contains(err.Error(), "has version 3, this program knows 2") {
 		t.Errorf("a newer version: %v", err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"peerless/shared/sealed"
 )
 
 // A manager's directory:
@@ -278,12 +279,10 @@ func (b savedBinding) Name() Name { return Name{b.Channel, b.Chaincode} }
 type savedBindings struct {
 	Version  int            `json:"version"`
 	Bindings []savedBinding `json:"bindings"`
-	// Sum is the SHA-256 of the bindings as they are marshalled, in hex.
-	Sum string `json:"sum"`
 }
 
 // bindingsVersion is the form of bindings.json.
-const bindingsVersion = 1
+const bindingsVersion = 2
 
 func (m *Manager) bindingsPath() string { return filepath.Join(m.dir, "bindings.json") }
 
@@ -296,18 +295,12 @@ func (m *Manager) loadBindings() ([]savedBinding, error) {
 		return nil, err
 	}
 	var saved savedBindings
-	if err := json.Unmarshal(raw, &saved); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, m.bindingsPath(), err)
-	}
-	if saved.Version != bindingsVersion {
+	err = sealed.Unmarshal(raw, &saved)
+	if saved.Version != 0 && saved.Version != bindingsVersion {
 		return nil, fmt.Errorf("%s has version %d, this program knows %d", m.bindingsPath(), saved.Version, bindingsVersion)
 	}
-	sum, err := saved.sum()
 	if err != nil {
-		return nil, err
-	}
-	if sum != saved.Sum {
-		return nil, fmt.Errorf("%w: %s is not what was written", ErrDamaged, m.bindingsPath())
+		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, m.bindingsPath(), err)
 	}
 	return saved.Bindings, nil
 }
@@ -320,24 +313,11 @@ func (m *Manager) saveBindings(bindings map[Name]*runner) error {
 		}
 	}
 	slices.SortFunc(saved.Bindings, func(a, b savedBinding) int { return strings.Compare(a.Name().String(), b.Name().String()) })
-	var err error
-	if saved.Sum, err = saved.sum(); err != nil {
-		return err
-	}
-	raw, err := json.MarshalIndent(saved, "", "  ")
+	raw, err := sealed.Marshal(saved)
 	if err != nil {
 		return err
 	}
-	return writeFile(m.bindingsPath(), append(raw, '\n'))
-}
-
-func (s savedBindings) sum() (string, error) {
-	raw, err := json.Marshal(s.Bindings)
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:]), nil
+	return writeFile(m.bindingsPath(), raw)
 }
 
 // writeFile replaces a file in one step. It is durable when writeFile returns.
