@@ -72,7 +72,7 @@ func TestLinearizable(t *testing.T) {
 			t.Parallel()
 			t.Logf("seed %d", seed)
 			p := newPlatform(t, mem.New(config), &counters{}, service.Config{Attempts: 200})
-			history := drive(t, p, seed, 8, 60)
+			history := drive(t, p, seed, 6, 40)
 			p.audit(t)
 			model := counterModel.ToModel()
 			switch verdict, info := porcupine.CheckOperationsVerbose(model, history, 2*time.Minute); verdict {

@@ -118,6 +118,8 @@ func storeError(stage, what string, err error) *Error {
 		e.Kind, e.Code, e.Message = Unavailable, codes.DeadlineExceeded, "deadline exceeded"
 	case errors.Is(err, context.Canceled):
 		e.Kind, e.Code, e.Message = Unavailable, codes.Canceled, "the caller went away"
+	case errors.Is(err, ledger.ErrBusy):
+		e.Kind, e.Code, e.Message = Unavailable, codes.Unavailable, "too many transactions wait on "+what+": try again later"
 	case errors.Is(err, ledger.ErrClosed):
 		e.Kind, e.Code, e.Message = Unavailable, codes.Unavailable, "the server is shutting down: try again"
 	}
