@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 
 	"peerless/shared/channelconfig"
+	"peerless/shared/receipt"
 	"peerless/shared/wire"
 )
 
@@ -23,6 +25,8 @@ type Channel struct {
 
 	config atomic.Pointer[channelconfig.Config]
 	height atomic.Uint64 // blocks known to be in the log
+
+	checkpoints atomic.Pointer[receipt.Signer] // nil until it is first asked for
 
 	// The committer's: only the goroutine that is cutting a block touches them, or load before there is one.
 	tip         tip
@@ -260,9 +264,15 @@ func replay(ctx context.Context, view View, block *common.Block) (*judge, error)
 		if codes[i] == peer.TxValidationCode_VALID && tx.RWSet == nil && tx.Type != common.HeaderType_CONFIG {
 			return nil, fmt.Errorf("block %d: transaction %d is recorded as valid and has no read-write set: %w", number, i, ErrDamaged)
 		}
-		if err := j.accept(ctx, &checked{raw: raw, tx: tx, code: codes[i]}, codes[i]); err != nil {
+		if codes[i] == peer.TxValidationCode_VALID && writesTree(tx) {
+			return nil, fmt.Errorf("block %d: transaction %d is recorded as valid and writes to %s: %w", number, i, TreeNamespace, ErrDamaged)
+		}
+		if err := j.accept(ctx, &checked{raw: raw, digest: sha256.Sum256(raw), tx: tx, code: codes[i]}, codes[i]); err != nil {
 			return nil, fmt.Errorf("block %d: transaction %d: %w", number, i, err)
 		}
+	}
+	if err := j.log(ctx, block.GetHeader()); err != nil {
+		return nil, err
 	}
 	return j, nil
 }

@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"crypto/sha256"
+
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 
@@ -12,6 +14,7 @@ import (
 // checked is a transaction after the checks that need no state: its form and its signatures.
 type checked struct {
 	raw       []byte
+	digest    [sha256.Size]byte // of raw
 	tx        *wire.Transaction // what could be read of it; never nil
 	code      peer.TxValidationCode
 	endorsers []*msp.Identity // whose endorsement is good, each once
@@ -22,9 +25,9 @@ type checked struct {
 func check(config *channelconfig.Config, raw []byte) *checked {
 	tx, code := wire.ParseEnvelope(raw)
 	if tx == nil {
-		return &checked{raw: raw, tx: &wire.Transaction{}, code: code}
+		return &checked{raw: raw, digest: sha256.Sum256(raw), tx: &wire.Transaction{}, code: code}
 	}
-	c := &checked{raw: raw, tx: tx, code: code}
+	c := &checked{raw: raw, digest: sha256.Sum256(raw), tx: tx, code: code}
 	creator, err := config.MSPs.Identify(tx.Creator)
 	if err != nil || creator.Verify(tx.Payload, tx.Signature) != nil {
 		c.code = peer.TxValidationCode_BAD_CREATOR_SIGNATURE
@@ -45,7 +48,7 @@ func check(config *channelconfig.Config, raw []byte) *checked {
 
 // checkTrusted is check for a transaction whose every signature this process made.
 func checkTrusted(config *channelconfig.Config, raw []byte, tx *wire.Transaction) *checked {
-	c := &checked{raw: raw, tx: tx, code: peer.TxValidationCode_VALID}
+	c := &checked{raw: raw, digest: sha256.Sum256(raw), tx: tx, code: peer.TxValidationCode_VALID}
 	for _, e := range tx.Endorsements {
 		if id := identifyOnce(config, c.endorsers, e.Endorser); id != nil {
 			c.endorsers = append(c.endorsers, id)

@@ -72,7 +72,7 @@ func (c *Channel) Submit(ctx context.Context, s *Submission) (Verdict, error) {
 	return p[0].verdict, p[0].err
 }
 
-// Enqueue accepts transactions for ordering, in this order, without waiting for their verdicts.
+// Enqueue accepts transactions for ordering, in this order and all or none, without waiting for their verdicts.
 func (c *Channel) Enqueue(s ...*Submission) error {
 	_, err := c.enqueue(s...)
 	return err
@@ -100,6 +100,9 @@ func (c *Channel) enqueue(submissions ...*Submission) ([]*pending, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(c.queue)+len(all) > l.MaxQueue {
+		return nil, fmt.Errorf("submit to channel %s: %w", c.name, ErrBusy)
+	}
 	c.queue = append(c.queue, all...)
 	if !c.cutting {
 		c.cutting = true
@@ -191,6 +194,9 @@ func (c *Channel) commitOnce(ctx context.Context, batch []*pending) error {
 	}
 	block, raw, err := c.seal(j, b.envelopes)
 	if err != nil {
+		return fail(err)
+	}
+	if err := j.log(ctx, block.Header); err != nil {
 		return fail(err)
 	}
 	hash := wire.HeaderHash(block.Header)

@@ -11,6 +11,7 @@ import (
 
 	"peerless/shared/channelconfig"
 	"peerless/shared/policy"
+	"peerless/shared/receipt"
 	"peerless/shared/wire"
 )
 
@@ -31,6 +32,7 @@ type judge struct {
 	params   map[stateKey]bool       // keys whose validation parameter the block changes
 	entries  []TxEntry               // for the index
 	codes    []peer.TxValidationCode // of the transactions so far
+	tree     receipt.Tree            // of the transactions so far
 	next     *channelconfig.Config   // set by a configuration transaction
 }
 
@@ -94,6 +96,9 @@ func (j *judge) accept(ctx context.Context, c *checked, code peer.TxValidationCo
 			j.seen[id] = true
 			j.entries = append(j.entries, TxEntry{TxID: id, Version: Version{j.updates.number, j.position}, Code: code})
 		}
+	}
+	if err := j.tree.Add(receipt.TransactionHash(j.position, code, c.digest)); err != nil {
+		return err
 	}
 	j.codes = append(j.codes, code)
 	j.position++
@@ -191,6 +196,9 @@ func (j *judge) definition(ctx context.Context, name string) (*Definition, error
 // one, of collections, else the chaincode's, which also holds for a transaction that writes nothing. Fabric's statebased/v20.go.
 func (j *judge) namespacePolicy(ctx context.Context, c *checked, namespace string) (peer.TxValidationCode, error) {
 	p := policies{judge: j, checked: c, namespace: namespace, satisfied: make(map[string]bool)}
+	if namespace == TreeNamespace {
+		return peer.TxValidationCode_INVALID_CHAINCODE, nil
+	}
 	if namespace == LifecycleNamespace {
 		p.chaincode = func() bool { return j.config.Satisfied(channelconfig.PathLifecycleEndorsement, c.endorsers) }
 	} else {

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,9 @@ var ErrExists = errors.New("already exists")
 // ErrClosed is returned when the ledger has been closed.
 var ErrClosed = errors.New("the ledger is closed")
 
+// ErrBusy is returned for a transaction when too many wait for their turn on its channel. It was not accepted: try again later.
+var ErrBusy = errors.New("too many transactions wait")
+
 // ErrOutcomeUnknown: the store failed while a block was being appended. The block may be there or not: ask for the transaction
 // later.
 var ErrOutcomeUnknown = errors.New("outcome unknown")
@@ -33,6 +37,9 @@ type Config struct {
 	Store  Store
 	Signer *msp.Signer // signs blocks, as an orderer does
 
+	// CheckpointKey signs the logs' checkpoints. Without it there are no receipts.
+	CheckpointKey ed25519.PrivateKey
+
 	// Shared says that other processes append to the same store. Default false: this one is alone, and what it remembers of
 	// a channel's end is the truth.
 	Shared bool
@@ -41,6 +48,8 @@ type Config struct {
 	MaxTransactions int
 	// MaxBytes of envelopes that a block holds, one transaction always fits. Default 8 MiB.
 	MaxBytes int
+	// MaxQueue transactions wait on a channel. Default 10,000.
+	MaxQueue int
 	// RerunBudget is how long the simulations that are repeated over a block being cut may take together. Default 100 ms.
 	RerunBudget time.Duration
 	// AppendRetries is how often an append whose outcome is unknown is tried again. Default 4.
@@ -57,6 +66,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxBytes == 0 {
 		c.MaxBytes = 8 << 20
+	}
+	if c.MaxQueue == 0 {
+		c.MaxQueue = 10_000
 	}
 	if c.RerunBudget == 0 {
 		c.RerunBudget = 100 * time.Millisecond
@@ -128,6 +140,9 @@ func (l *Ledger) Create(ctx context.Context, genesis *common.Block) error {
 		code = 0 // a genesis block's envelope is signed by nobody
 	}
 	if err := j.accept(ctx, c, code); err != nil {
+		return fmt.Errorf("create channel %s: %w", config.Channel, err)
+	}
+	if err := j.log(ctx, genesis.Header); err != nil {
 		return fmt.Errorf("create channel %s: %w", config.Channel, err)
 	}
 	block := proto.CloneOf(genesis)

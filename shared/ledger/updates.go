@@ -197,9 +197,13 @@ func (u *updates) writes() []Write {
 }
 
 // commitHash continues the chain of hashes over the state's updates, which Fabric's peers put into a block's metadata.
+// The log's hashes are no part of it: Fabric has none.
 func (u *updates) commitHash(previous []byte, codes []peer.TxValidationCode) []byte {
 	all := make([]wire.Update, 0, u.keys.Len())
 	u.keys.Scan(func(up update) bool {
+		if up.namespace == TreeNamespace {
+			return true
+		}
 		namespace, collection, _ := strings.Cut(up.namespace, hashedMark)
 		one := wire.Update{Namespace: namespace, Collection: collection, Key: up.key, Block: u.number, Tx: up.tx}
 		if up.item != nil {
