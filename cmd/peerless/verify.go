@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -77,7 +75,7 @@ func (a *app) verify(ctx context.Context, data string) error {
 	if err := a.verifyStore(ctx, data, v); err != nil {
 		return err
 	}
-	v.add("identities", verifyIdentities(filepath.Join(data, "organizations")))
+	v.add("identities", organization.Verify(filepath.Join(data, "organizations")))
 	v.add("packages", verifyPackages(ctx, filepath.Join(data, "chaincodes")))
 	_, err := api.OpenKeys(filepath.Join(data, keysFile))
 	v.add("keys", err)
@@ -144,43 +142,6 @@ func (a *app) auditChannel(ctx context.Context, store ledger.Store, channel stri
 		return nil, err
 	}
 	return &channelAudit{r.Channel, r.Blocks, r.Transactions, r.Invalid, r.Keys, fmt.Sprintf("%x", r.Hash)}, nil
-}
-
-// verifyIdentities loads every organisation, and compares the file of every identity with the checksum in its first line,
-// as package organization does when it reads one.
-func verifyIdentities(dir string) error {
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil // a directory that never served
-	}
-	registry, err := organization.Open(dir)
-	if err != nil {
-		return err
-	}
-	var problems []error
-	for _, id := range append(registry.Organizations(), organization.OrdererMSP) {
-		_, err := registry.Organization(id)
-		problems = append(problems, err)
-	}
-	err = fs.WalkDir(os.DirFS(dir), ".", func(name string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case entry.IsDir() && name == "tmp": // what a killed process left there is no identity
-			return fs.SkipDir
-		case !entry.Type().IsRegular():
-			return nil
-		}
-		raw, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			return err
-		}
-		sum, content, _ := bytes.Cut(raw, []byte("\n"))
-		if string(sum) != fmt.Sprintf("sha256 %x", sha256.Sum256(content)) {
-			problems = append(problems, fmt.Errorf("%w: %s: its checksum is wrong", organization.ErrDamaged, name))
-		}
-		return nil
-	})
-	return errors.Join(append(problems, err)...)
 }
 
 // verifyPackages compares every package with its hash.

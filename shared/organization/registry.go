@@ -187,11 +187,7 @@ func (r *Registry) addLocked(mspID string, member Member) error {
 		return fmt.Errorf("%w: the configuration is of %q", ErrName, verifier.ID())
 	}
 	if ca != nil {
-		certificate, key, err := ca.Issue(msp.IssueRequest{CommonName: "trial", Role: msp.RoleClient})
-		if err != nil {
-			return err
-		}
-		if err := belongs(verifier, mspID, KeyPair{certificate, key}); err != nil {
+		if err := issuesFor(ca, verifier); err != nil {
 			return fmt.Errorf("authority: %w", err)
 		}
 	}
