@@ -233,17 +233,25 @@ func (db *database) putTxs(batch *pebble.Batch, channel string, txs []ledger.TxE
 	})
 }
 
-// find calls visit for each key with its value, or with nil. It suits keys of which many are absent: unlike Get it asks
-// the filters of every level. A value is valid during its visit.
-func find(r pebble.Reader, keys [][]byte, visit func(i int, value []byte) error) (err error) {
+// find calls visit for each key with its value, or with nil. A value is valid during its visit.
+func find(r pebble.Reader, keys [][]byte, visit func(i int, value []byte) error) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	it, err := r.NewIter(&pebble.IterOptions{UseL6Filters: true})
+	it, err := newFinder(r)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	return errors.Join(findWith(it, keys, visit), it.Close())
+}
+
+// newFinder returns an iterator for findWith. Unlike Get it asks the filters of every level, which is quicker where keys may be
+// absent: most ids are new, and so are many keys.
+func newFinder(r pebble.Reader) (*pebble.Iterator, error) {
+	return r.NewIter(&pebble.IterOptions{UseL6Filters: true})
+}
+
+func findWith(it *pebble.Iterator, keys [][]byte, visit func(i int, value []byte) error) (err error) {
 	for i, key := range keys {
 		var value []byte
 		if it.SeekPrefixGE(key) && bytes.Equal(it.Key(), key) {

@@ -20,7 +20,7 @@ import (
 
 // Config tunes a store. The zero value is right for a server of some hundred MB of memory.
 type Config struct {
-	CacheBytes    int64        // memory for tables that are read; default 16 MiB
+	CacheBytes    int64        // memory for what is read, and of this, Pebble takes what the state to be written uses; default 32 MiB
 	MemTableBytes uint64       // state that is collected before it is written; up to four times this is used, and as much is replayed after a crash; default 8 MiB
 	SegmentBytes  int64        // size at which the log begins its next file; default 64 MiB
 	Logger        *slog.Logger // default: nothing is logged

@@ -19,6 +19,9 @@ type view struct {
 
 	mu       sync.RWMutex // held for reading by each call
 	snapshot *pebble.Snapshot
+
+	finderMu sync.Mutex // held to use finder
+	finder   *pebble.Iterator
 }
 
 var _ ledger.View = (*view)(nil)
@@ -102,17 +105,39 @@ func (v *view) Fixed() bool { return true }
 func (v *view) Get(ctx context.Context, namespace string, keys []string) ([]*ledger.Item, error) {
 	items := make([]*ledger.Item, len(keys))
 	err := v.read(ctx, "get", func() error {
+		rows := make([][]byte, len(keys))
 		for i, key := range keys {
-			if _, err := v.get(stateKey(v.channel, namespace, key), func(d *decoder) { items[i] = d.item() }); err != nil {
-				return err
-			}
+			rows[i] = stateKey(v.channel, namespace, key)
 		}
-		return nil
+		return v.find(rows, func(i int, value []byte) error {
+			if value == nil {
+				return nil
+			}
+			d := decoder{rest: append(make([]byte, 0, len(value)), value...)}
+			if items[i] = d.item(); !d.done() {
+				return damaged("state: value of %q", rows[i])
+			}
+			return nil
+		})
 	})
 	if err != nil {
 		return nil, err
 	}
 	return items, nil
+}
+
+// find is find in the snapshot, with an iterator that is kept for the next call.
+func (v *view) find(keys [][]byte, visit func(i int, value []byte) error) (err error) {
+	if !v.finderMu.TryLock() {
+		return find(v.snapshot, keys, visit)
+	}
+	defer v.finderMu.Unlock()
+	if v.finder == nil {
+		if v.finder, err = newFinder(v.snapshot); err != nil {
+			return err
+		}
+	}
+	return findWith(v.finder, keys, visit)
 }
 
 func (v *view) Range(ctx context.Context, namespace, start, end string, limit int) (rows []ledger.KV, err error) {
@@ -178,7 +203,7 @@ func (v *view) Transactions(ctx context.Context, txIDs []string) ([]*ledger.TxEn
 		for i, id := range txIDs {
 			keys[i] = txKey(v.channel, id)
 		}
-		return find(v.snapshot, keys, func(i int, value []byte) error {
+		return v.find(keys, func(i int, value []byte) error {
 			if value == nil {
 				return nil
 			}
@@ -221,7 +246,11 @@ func (v *view) release() error {
 	if v.snapshot == nil {
 		return nil
 	}
-	err := v.snapshot.Close()
+	var err error
+	if v.finder != nil {
+		err = v.finder.Close()
+	}
+	err = errors.Join(err, v.snapshot.Close())
 	v.snapshot = nil
 	if err != nil {
 		return fmt.Errorf("close view: %w", err)
