@@ -336,6 +336,7 @@ func (m *Manager) Close() error {
 // An Installation is a package, or a service or host without one, and how it fares.
 type Installation struct {
 	Package  string // id, empty if there is none
+	Type     Type   // of the package, Service or InProcess; empty if the package cannot be read
 	Label    string
 	Address  string // of a service without a package
 	Bindings []Name // sorted
@@ -351,7 +352,9 @@ func (m *Manager) Installed() ([]Installation, error) {
 	installed := map[*runner]*Installation{}
 	var all []*Installation
 	m.mu.Lock()
-	for key, r := range m.bindings {
+	bindings := m.bindings // replaced, never changed
+	m.mu.Unlock()
+	for key, r := range bindings {
 		i := installed[r]
 		if i == nil {
 			i = r.installation()
@@ -360,11 +363,10 @@ func (m *Manager) Installed() ([]Installation, error) {
 		}
 		i.Bindings = append(i.Bindings, key)
 	}
-	m.mu.Unlock()
 	for _, id := range ids {
 		if !slices.ContainsFunc(all, func(i *Installation) bool { return i.Package == id }) {
 			label, _, _ := splitPackageID(id)
-			all = append(all, &Installation{Package: id, Label: label, Status: chaincode.Status{State: chaincode.Stopped}})
+			all = append(all, &Installation{Package: id, Type: m.packageType(id), Label: label, Status: chaincode.Status{State: chaincode.Stopped}})
 		}
 	}
 	result := make([]Installation, 0, len(all))
@@ -382,8 +384,8 @@ func (m *Manager) Installed() ([]Installation, error) {
 func (m *Manager) Binding(channel, name string) (Installation, error) {
 	key := Name{channel, name}
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	r := m.bindings[key]
+	m.mu.Unlock()
 	if r == nil {
 		return Installation{}, fmt.Errorf("chaincode %s: %w", key, ErrNotFound)
 	}

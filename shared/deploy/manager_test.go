@@ -177,7 +177,7 @@ func TestManagerSurvivesRestart(t *testing.T) {
 	}
 
 	m = open(t, dir, Config{})
-	want := []Installation{{Package: id, Label: "basic_1", Bindings: []Name{{"main", "basic"}}, Status: chaincode.Status{State: chaincode.Stopped}}}
+	want := []Installation{{Package: id, Type: Binary, Label: "basic_1", Bindings: []Name{{"main", "basic"}}, Status: chaincode.Status{State: chaincode.Stopped}}}
 	installed, err := m.Installed()
 	if err != nil {
 		t.Fatal(err)
@@ -205,6 +205,9 @@ func TestManagerBuildsSource(t *testing.T) {
 	mustBind(t, m, "main", "basic", mustInstall(t, m, raw))
 	if got := mustCall(t, m, "main", "basic", "echo", "hello"); got != "hello" {
 		t.Errorf("got %q", got)
+	}
+	if got, err := m.Binding("main", "basic"); err != nil || got.Type != Golang {
+		t.Errorf("binding %+v, %v", got, err)
 	}
 }
 
@@ -268,6 +271,9 @@ func TestManagerSwapLetsTransactionsFinish(t *testing.T) {
 	}
 	if err := m.BindHost("main", "other", old, "gate"); err != nil {
 		t.Fatal(err)
+	}
+	if got, err := m.Binding("main", "other"); err != nil || got.Type != InProcess {
+		t.Errorf("binding %+v, %v", got, err)
 	}
 	type outcome struct {
 		payload string
@@ -382,7 +388,7 @@ func TestManagerBindService(t *testing.T) {
 	}
 	m = open(t, dir, Config{})
 	mustCall(t, m, "main", "basic", "pid")
-	if got, err := m.Binding("main", "basic"); err != nil || got.Address != connection.Address || got.Status.State != chaincode.Running {
+	if got, err := m.Binding("main", "basic"); err != nil || got.Address != connection.Address || got.Type != Service || got.Status.State != chaincode.Running {
 		t.Errorf("binding %+v, %v", got, err)
 	}
 	// A package names the service, as Fabric's peer does.

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -33,6 +34,9 @@ const (
 	Service Type = "ccaas"  // connection.json
 	Binary  Type = "binary" // bin/chaincode, an executable for one platform
 )
+
+// InProcess is the type of an installation that is no package but a contract linked into this program.
+const InProcess Type = "in-process"
 
 // Names within a package.
 const (
@@ -115,6 +119,26 @@ func ParsePackage(raw []byte) (*Package, error) {
 	sum := sha256.Sum256(raw)
 	p.ID = p.Label + ":" + hex.EncodeToString(sum[:])
 	return p, nil
+}
+
+// packageType returns the type that a package names, without a look at its code.
+func packageType(raw []byte) (Type, error) {
+	var metadata Metadata
+	found := errors.New("found")
+	err := readArchive(raw, func(e *entry) error {
+		if e.name != metadataFile || e.directory {
+			return nil
+		}
+		content, err := io.ReadAll(e.body)
+		if err == nil {
+			err = parseMetadata(content, &metadata)
+		}
+		return cmp.Or(err, found)
+	})
+	if errors.Is(err, found) {
+		return metadata.Type, nil
+	}
+	return "", cmp.Or(err, fmt.Errorf("%w: there is no %s in it", ErrInvalidPackage, metadataFile))
 }
 
 func parseMetadata(raw []byte, m *Metadata) error {

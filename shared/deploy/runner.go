@@ -25,6 +25,7 @@ type runner struct {
 	opening chan struct{}                  // holds a token while it is being opened or closed
 	closed  bool                           // for who has the token
 	problem atomic.Pointer[string]         // why it could not be opened the last time
+	kind    atomic.Pointer[Type]           // of the package, nil until it has been read
 }
 
 func (m *Manager) newRunner(id string, service *Connection) *runner {
@@ -151,7 +152,7 @@ func (r *runner) close() {
 
 // installation describes the runner, without its bindings.
 func (r *runner) installation() *Installation {
-	i := &Installation{Package: r.id, Label: cmp.Or(r.label, r.id), Status: chaincode.Status{State: chaincode.Stopped}}
+	i := &Installation{Package: r.id, Type: r.packageType(), Label: cmp.Or(r.label, r.id), Status: chaincode.Status{State: chaincode.Stopped}}
 	if r.service != nil {
 		i.Address = r.service.Address
 	}
@@ -166,4 +167,22 @@ func (r *runner) installation() *Installation {
 		i.Status.State = chaincode.Running
 	}
 	return i
+}
+
+// packageType reads the type of the runner's package, once. It is empty if that cannot be read.
+func (r *runner) packageType() Type {
+	if r.service != nil {
+		return Service
+	}
+	if r.id == "" {
+		return InProcess
+	}
+	if known := r.kind.Load(); known != nil {
+		return *known
+	}
+	kind := r.manager.packageType(r.id)
+	if kind != "" {
+		r.kind.Store(&kind)
+	}
+	return kind
 }

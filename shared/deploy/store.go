@@ -125,6 +125,19 @@ func (m *Manager) Package(packageID string) ([]byte, error) {
 	return raw, nil
 }
 
+// packageType returns the type of an installed package, empty if it cannot be read.
+func (m *Manager) packageType(id string) Type {
+	raw, err := m.Package(id)
+	if err != nil {
+		return ""
+	}
+	kind, err := packageType(raw)
+	if err != nil {
+		return ""
+	}
+	return kind
+}
+
 // Verify reads all that is stored and returns an error for each package or program that is not what was written, joined.
 func (m *Manager) Verify(ctx context.Context) error {
 	ids, err := m.Packages()

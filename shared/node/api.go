@@ -90,6 +90,6 @@ func (d deployer) chaincode(channel string, definition gateway.Definition) (*api
 	if err != nil {
 		return nil, err
 	}
-	c.PackageID = installed.Package
+	c.PackageID, c.Language = installed.Package, string(installed.Type)
 	return c, nil
 }

@@ -93,7 +93,7 @@ func TestPackage(t *testing.T) {
 	server := serve(t, n)
 	chaincodes := server.URL + "/v1/channels/main/chaincodes"
 	status, deployed := call(t, "POST", chaincodes, "application/gzip", pkg)
-	if status != http.StatusCreated && status != http.StatusOK || deployed["name"] != "assets" {
+	if status != http.StatusCreated && status != http.StatusOK || deployed["name"] != "assets" || deployed["language"] != "golang" {
 		t.Fatalf("deploy: %d %v", status, deployed)
 	}
 	create := func(server *httptest.Server, id string) (int, map[string]any) {
@@ -126,6 +126,9 @@ func TestPackage(t *testing.T) {
 	if status, answer := create(server, "a3"); status != 200 {
 		t.Errorf("submit after a restart: %d %v", status, answer)
 	}
+	if status, shown := call(t, "GET", server.URL+"/v1/channels/main/chaincodes/assets", "", nil); status != 200 || shown["language"] != "golang" {
+		t.Errorf("show after a restart: %d %v", status, shown)
+	}
 	if status, answer := call(t, "DELETE", server.URL+"/v1/channels/main/chaincodes/assets", "", nil); status >= 300 {
 		t.Errorf("remove: %d %v", status, answer)
 	}
@@ -156,6 +159,9 @@ func TestRefusedDefinition(t *testing.T) {
 	}
 	if _, err := n.DeployInProcess(t.Context(), "trade", contract, gateway.Definition{Name: "assets", Policy: "AND('Org1MSP.peer','Org2MSP.peer')"}); err != nil {
 		t.Fatal(err)
+	}
+	if _, shown := call(t, "GET", serve(t, n).URL+"/v1/channels/trade/chaincodes/assets", "", nil); shown["language"] != "in-process" {
+		t.Errorf("show: %v, want language in-process", shown)
 	}
 	user, err := n.User("Org2MSP", "alice", map[string]string{"role": "auditor"})
 	if err != nil {
