@@ -98,14 +98,16 @@ type Log interface {
 type State interface {
 	// Apply makes a block's effects visible and moves the savepoint to batch.Block+1. It is idempotent: for a block below
 	// the savepoint it does nothing and returns nil. Blocks come in order; a gap is an error. Apply may be interrupted at
-	// any point and repeated: a key already at the batch's version, or a later one, stays.
+	// any point and repeated: a key already at the batch's version, or a later one, stays. That holds for a key that a later
+	// block deleted too: a store in which an Apply can be late keeps the number of the deleting block.
 	Apply(ctx context.Context, channel string, batch *Batch) error
 
 	// View opens a reader of the channel's state. A channel without a block has an empty view with savepoint 0.
 	View(ctx context.Context, channel string) (View, error)
 }
 
-// A View reads a channel's state. It may be used by several goroutines; Close it when done.
+// A View reads a channel's state. It may be used by several goroutines; Close it when done. What it returns is the caller's; a
+// limit below 1 is an error.
 type View interface {
 	// Savepoint is the number of blocks applied when the view was opened.
 	Savepoint() uint64
@@ -122,7 +124,7 @@ type View interface {
 	Range(ctx context.Context, namespace, start, end string, limit int) ([]KV, error)
 
 	// History returns a key's changes older than before, newest first, at most limit (> 0). The zero before means from
-	// the newest.
+	// the newest: a reader of pages stops at a change of that version, which only the genesis block can make.
 	History(ctx context.Context, namespace, key string, before Version, limit int) ([]Change, error)
 
 	// Transactions returns where each transaction stands, in order; nil where there is none with that id.
