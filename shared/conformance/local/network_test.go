@@ -16,6 +16,7 @@ import (
 	"peerless/shared/conformance/local"
 	"peerless/shared/ledger"
 	"peerless/shared/store/mem"
+	"peerless/shared/store/pebble"
 )
 
 // leftForLater are the scenarios that need what is not built yet.
@@ -26,8 +27,8 @@ var leftForLater = []string{
 // partly are those that need it in a few steps, on which the others do not depend.
 var partly = []string{"empty-key", "evaluate-writes", "transient"}
 
-// check runs every scenario on a network with the probe in hosts of a kind, then audits its channels.
-func check(t *testing.T, host func(name string) (chaincode.Host, error)) {
+// check runs every scenario on a network over a store with the probe in hosts of a kind, then audits its channels.
+func check(t *testing.T, store ledger.Store, host func(name string) (chaincode.Host, error)) {
 	t.Helper()
 	files, err := conformance.Files()
 	if err != nil {
@@ -44,7 +45,6 @@ func check(t *testing.T, host func(name string) (chaincode.Host, error)) {
 			}
 		}
 	}
-	store := mem.New(mem.Config{})
 	network, identities, err := local.Start(t.Context(), local.Config{Store: store, Host: host})
 	if err != nil {
 		t.Fatal(err)
@@ -73,9 +73,20 @@ func check(t *testing.T, host func(name string) (chaincode.Host, error)) {
 
 func TestInProcess(t *testing.T) {
 	t.Parallel()
-	check(t, func(name string) (chaincode.Host, error) {
-		return chaincode.StartInProcess(name, probe.New(), chaincode.Config{})
-	})
+	disk, err := pebble.Open(t.TempDir(), pebble.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, store := range map[string]ledger.Store{
+		"memory": mem.New(mem.Config{}), "memory that applies late": mem.New(mem.Config{SeparateApply: true, Loose: true}), "disk": disk,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			check(t, store, func(name string) (chaincode.Host, error) {
+				return chaincode.StartInProcess(name, probe.New(), chaincode.Config{})
+			})
+		})
+	}
 }
 
 func TestProcess(t *testing.T) {
@@ -87,7 +98,7 @@ func TestProcess(t *testing.T) {
 	for _, mode := range []chaincode.Mode{chaincode.Dial, chaincode.Serve} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
-			check(t, func(name string) (chaincode.Host, error) {
+			check(t, mem.New(mem.Config{}), func(name string) (chaincode.Host, error) {
 				return chaincode.NewProcess(chaincode.ProcessConfig{Name: name, Path: program, Mode: mode})
 			})
 		})
