@@ -65,6 +65,8 @@ var requests = []struct {
 	{"POST", evaluatePath, `{"function":"f"}`, "evaluate", true, true},
 	{"GET", "/v1/channels/alpha/chaincodes/probe/history/k", "", "evaluate", true, true},
 	{"GET", "/v1/channels/alpha/transactions/x", "", "evaluate", true, false},
+	{"GET", "/v1/channels/alpha/transactions/x/receipt", "", "evaluate", true, false},
+	{"GET", "/v1/channels/alpha/checkpoint", "", "evaluate", true, false},
 	{"GET", "/v1/channels/alpha/blocks", "", "evaluate", true, false},
 	{"GET", "/v1/channels/alpha/blocks/0", "", "evaluate", true, false},
 	{"GET", "/v1/channels/alpha/events?wait=0s&chaincode=probe", "", "evaluate", true, true},

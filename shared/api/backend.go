@@ -10,6 +10,7 @@ import (
 	"peerless/shared/channelconfig"
 	"peerless/shared/gateway"
 	"peerless/shared/ledger"
+	"peerless/shared/receipt"
 )
 
 // The API calls what follows. Every method returns a *gateway.Error, or a *Problem, for a failure that a caller can be
@@ -38,6 +39,14 @@ type Channel interface {
 	// Entry says where a transaction stands; ledger.ErrNotFound if it is not in the chain.
 	Entry(ctx context.Context, txID string) (ledger.TxEntry, error)
 	Config() *channelconfig.Config
+
+	// Receipt proves where a transaction stands; ledger.ErrNotFound if it is not in the chain. This and what follows return
+	// ledger.ErrNoCheckpoints if the platform signs none.
+	Receipt(ctx context.Context, txID string) (*receipt.Receipt, error)
+	// Checkpoint is a signed note of the channel's log as it is.
+	Checkpoint(context.Context) (string, error)
+	// VerifierKey is the public key of the checkpoints, in the form of signed notes.
+	VerifierKey(context.Context) (string, error)
 }
 
 var _ Channel = (*ledger.Channel)(nil)
@@ -81,7 +90,7 @@ type Chaincode struct {
 	Sequence  int64  `json:"sequence"`
 	Policy    string `json:"policy,omitempty"`    // empty: the channel's majority
 	PackageID string `json:"packageId,omitempty"` // label:hash of the package installed; empty if it runs elsewhere
-	Language  string `json:"language,omitempty"`  // golang, node, java, ccaas
+	Language  string `json:"language,omitempty"`  // the package's type: golang, binary, ccaas; or in-process
 }
 
 // Over returns the Gateway that is a gateway.Service. genesis makes the first block of a channel of these organisations.

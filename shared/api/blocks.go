@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -134,6 +135,23 @@ func decodeTransactionRef(q *request) (transactionRef, error) {
 	return transactionRef{q.channel, q.PathValue("id")}, nil
 }
 
+// failure is the error of looking the transaction up.
+func (ref transactionRef) failure(err error) error {
+	if problemOf(err).Code == CodeNotFound && !errors.Is(err, ledger.ErrNoCheckpoints) {
+		return &Problem{Code: CodeNotFound, TransactionID: ref.id,
+			Detail: fmt.Sprintf("the channel %q has no transaction %q", ref.channel, ref.id)}
+	}
+	return fmt.Errorf("find transaction %s: %w", ref.id, err)
+}
+
+// allowTransaction is for what shows a transaction of one chaincode, "" if it is of none.
+func (p *Principal) allowTransaction(chaincode string) error {
+	if len(p.Chaincodes) > 0 && !slices.Contains(p.Chaincodes, chaincode) {
+		return forbidden("this key is not for the chaincode of this transaction")
+	}
+	return nil
+}
+
 // located is a transaction and where it stands.
 type located struct {
 	BlockNumber uint64 `json:"blockNumber"`
@@ -147,12 +165,7 @@ func (h *Handler) showTransaction(ctx context.Context, p *Principal, in transact
 	}
 	entry, err := channel.Entry(ctx, in.id)
 	if err != nil {
-		problem := problemOf(fmt.Errorf("find transaction %s: %w", in.id, err))
-		if problem.Code == CodeNotFound {
-			return nil, &Problem{Code: CodeNotFound, TransactionID: in.id,
-				Detail: fmt.Sprintf("the channel %q has no transaction %q", in.channel, in.id)}
-		}
-		return nil, fmt.Errorf("find transaction %s: %w", in.id, err)
+		return nil, in.failure(err)
 	}
 	block, err := readBlock(ctx, channel, entry.Version.Block)
 	if err != nil {
@@ -162,8 +175,12 @@ func (h *Handler) showTransaction(ctx context.Context, p *Principal, in transact
 		return nil, fmt.Errorf("find transaction %s: block %d has no position %d: %w", in.id, entry.Version.Block, entry.Version.Tx, ledger.ErrDamaged)
 	}
 	view := viewTransaction(block.block, int(entry.Version.Tx))
-	if len(p.Chaincodes) > 0 && (view.Chaincode == nil || !slices.Contains(p.Chaincodes, view.Chaincode.Name)) {
-		return nil, forbidden("this key is not for the chaincode of this transaction")
+	chaincode := ""
+	if view.Chaincode != nil {
+		chaincode = view.Chaincode.Name
+	}
+	if err := p.allowTransaction(chaincode); err != nil {
+		return nil, err
 	}
 	view.ValidationCode = entry.Code.String()
 	return &located{entry.Version.Block, view}, nil

@@ -3,12 +3,14 @@ package api
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/url"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 	"google.golang.org/protobuf/proto"
 
+	"peerless/shared/ledger"
 	"peerless/shared/wire"
 )
 
@@ -46,7 +48,8 @@ type channelView struct {
 	Name             string   `json:"name"`
 	Height           uint64   `json:"height"` // the number of blocks
 	Organizations    []string `json:"organizations"`
-	CurrentBlockHash string   `json:"currentBlockHash"` // header hash of the newest block, in hex
+	CurrentBlockHash string   `json:"currentBlockHash"`      // header hash of the newest block, in hex
+	VerifierKey      string   `json:"verifierKey,omitempty"` // of the channel's checkpoints; empty if the server signs none
 }
 
 func (h *Handler) createChannel(ctx context.Context, p *Principal, in *newChannel) (created, error) {
@@ -105,6 +108,9 @@ func (h *Handler) showChannel(ctx context.Context, _ *Principal, name string) (*
 			return nil, err
 		}
 		view.CurrentBlockHash = hex.EncodeToString(wire.HeaderHash(newest.block.GetHeader()))
+	}
+	if view.VerifierKey, err = channel.VerifierKey(ctx); err != nil && !errors.Is(err, ledger.ErrNoCheckpoints) {
+		return nil, err
 	}
 	return view, nil
 }

@@ -59,6 +59,8 @@ func problemOf(err error) *Problem {
 			Detail: fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit)}
 	case errors.Is(err, ledger.ErrNotFound):
 		return &Problem{Code: CodeNotFound, Detail: err.Error()}
+	case errors.Is(err, ledger.ErrNoCheckpoints):
+		return &Problem{Code: CodeNotFound, Detail: "this server has no key for checkpoints, and gives no receipts"}
 	case errors.Is(err, ledger.ErrDamaged):
 		return &Problem{Code: CodeInternal, Detail: "stored data is damaged, and is not served: run peerless verify"}
 	case errors.Is(err, errClosing), errors.Is(err, context.Canceled):

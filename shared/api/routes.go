@@ -33,6 +33,8 @@ func (h *Handler) routes() []route {
 		{"GET", chaincode + "/history/{key...}", handle(h, ScopeEvaluate, decodeKey, h.showHistory)},
 
 		{"GET", channel + "/transactions/{id}", handle(h, ScopeEvaluate, decodeTransactionRef, h.showTransaction)},
+		{"GET", channel + "/transactions/{id}/receipt", handle(h, ScopeEvaluate, decodeTransactionRef, h.showReceipt)},
+		{"GET", channel + "/checkpoint", handle(h, ScopeEvaluate, decodeChannel, h.showCheckpoint)},
 		{"GET", channel + "/blocks", handle(h, ScopeEvaluate, decodeBlockRange, h.listBlocks)},
 		{"GET", channel + "/blocks/{n}", handle(h, ScopeEvaluate, decodeBlockRef, h.showBlock)},
 		{"GET", channel + "/events", handle(h, ScopeEvaluate, decodeEvents, h.events)},

@@ -38,7 +38,7 @@ type Config struct {
 	// Organization is the MSP id of the platform's own organisation. Default DefaultOrganization.
 	Organization string
 
-	LedgerConfig  ledger.Config  // Store, Signer and Logger are filled in
+	LedgerConfig  ledger.Config  // Store, Signer, CheckpointKey and Logger are filled in
 	GatewayConfig gateway.Config // Ledger, Chaincodes, Organizations and Logger are filled in
 	DeployConfig  deploy.Config  // Logger is filled in
 	Logger        *slog.Logger   // default: none
@@ -75,9 +75,10 @@ func Open(config Config) (*Node, error) {
 }
 
 func (n *Node) open() error {
-	identities, deployments := "", ""
+	identities, deployments, checkpoints := "", "", ""
 	if n.Data != "" {
 		identities, deployments = filepath.Join(n.Data, "organizations"), filepath.Join(n.Data, "chaincodes")
+		checkpoints = filepath.Join(n.Data, "checkpoints")
 	} else {
 		var err error
 		if n.temporary, err = os.MkdirTemp("", "peerless-"); err != nil {
@@ -97,6 +98,9 @@ func (n *Node) open() error {
 		return err
 	}
 	ledgerConfig := n.LedgerConfig
+	if ledgerConfig.CheckpointKey, err = organization.CheckpointKey(checkpoints); err != nil {
+		return err
+	}
 	ledgerConfig.Store, ledgerConfig.Signer, ledgerConfig.Logger = n.Store, orderer.Orderer(), n.Logger
 	if n.Ledger, err = ledger.Open(ledgerConfig); err != nil {
 		return err

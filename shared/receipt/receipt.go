@@ -101,7 +101,7 @@ func New(channel string, block *common.Block, index uint64, size uint64, log tlo
 	r := &Receipt{
 		Channel: channel, BlockNumber: header.GetNumber(), Index: index, Code: codes[index].String(), Envelope: block.GetData().GetData()[index],
 		Header:       Header{header.GetNumber(), header.GetPreviousHash(), header.GetDataHash()},
-		Transactions: tree.Size(), TransactionsRoot: transactions, TransactionProof: inBlock, LogProof: inLog,
+		Transactions: tree.Size(), TransactionsRoot: transactions, TransactionProof: append([]tlog.Hash{}, inBlock...), LogProof: append([]tlog.Hash{}, inLog...),
 		Checkpoint: checkpoint, VerifierKey: signer.VerifierKey(),
 	}
 	if tx, _ := wire.ParseEnvelope(r.Envelope); tx != nil {

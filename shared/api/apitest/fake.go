@@ -4,18 +4,23 @@ package apitest
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+	"google.golang.org/protobuf/proto"
 
 	"peerless/shared/api"
 	"peerless/shared/channelconfig"
 	"peerless/shared/gateway"
 	"peerless/shared/ledger"
+	"peerless/shared/receipt"
+	"peerless/shared/wire"
 )
 
 // Fake is an api.Gateway and an api.Deployer. Set its functions before it is used.
@@ -28,6 +33,8 @@ type Fake struct {
 	Txs    map[string]map[string]ledger.TxEntry
 	// Changes are the histories, by "channel chaincode key".
 	Changes map[string][]ledger.Change
+	// NoCheckpoints makes it one that signs none.
+	NoCheckpoints bool
 	// DeployError is what Deploy returns after it has read the package.
 	DeployError error
 
@@ -110,7 +117,7 @@ func (f *Fake) Channel(_ context.Context, name string) (api.Channel, error) {
 	if !ok {
 		return nil, NotFound("the channel " + name)
 	}
-	return &channel{f, blocks, f.Txs[name]}, nil
+	return &channel{f, name, blocks, f.Txs[name]}, nil
 }
 
 func (f *Fake) History(ctx context.Context, channel, chaincode, key string, before ledger.Version, limit int) ([]ledger.Change, error) {
@@ -129,6 +136,7 @@ func (f *Fake) History(ctx context.Context, channel, chaincode, key string, befo
 
 type channel struct {
 	fake   *Fake
+	name   string
 	blocks [][]byte
 	txs    map[string]ledger.TxEntry
 }
@@ -155,6 +163,83 @@ func (c *channel) Entry(_ context.Context, txID string) (ledger.TxEntry, error) 
 
 func (c *channel) Config() *channelconfig.Config {
 	return &channelconfig.Config{Organizations: []channelconfig.Organization{{MSPID: "Org1MSP"}, {MSPID: "Org2MSP"}}}
+}
+
+func (c *channel) Receipt(ctx context.Context, txID string) (*receipt.Receipt, error) {
+	entry, err := c.Entry(ctx, txID)
+	if err != nil {
+		return nil, err
+	}
+	log, signer, err := c.log()
+	if err != nil {
+		return nil, err
+	}
+	block, err := wire.ParseBlock(c.blocks[entry.Version.Block])
+	if err != nil {
+		return nil, err
+	}
+	return receipt.New(c.name, block, entry.Version.Tx, log.Size(), log, signer)
+}
+
+func (c *channel) Checkpoint(context.Context) (string, error) {
+	log, signer, err := c.log()
+	if err != nil {
+		return "", err
+	}
+	root, err := log.Root()
+	if err != nil {
+		return "", err
+	}
+	return signer.Checkpoint(log.Size(), root)
+}
+
+func (c *channel) VerifierKey(context.Context) (string, error) {
+	signer, err := c.signer()
+	if err != nil {
+		return "", err
+	}
+	return signer.VerifierKey(), nil
+}
+
+// signer has a key that everybody knows.
+func (c *channel) signer() (*receipt.Signer, error) {
+	if c.fake.NoCheckpoints {
+		return nil, ledger.ErrNoCheckpoints
+	}
+	first := &common.Block{}
+	if len(c.blocks) > 0 {
+		if err := proto.Unmarshal(c.blocks[0], first); err != nil {
+			return nil, err
+		}
+	}
+	return receipt.NewSigner(receipt.Origin(c.name, wire.HeaderHash(first.Header)), ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+}
+
+// log is that of the fake's blocks.
+func (c *channel) log() (*receipt.Tree, *receipt.Signer, error) {
+	signer, err := c.signer()
+	if err != nil {
+		return nil, nil, err
+	}
+	log := &receipt.Tree{}
+	for _, raw := range c.blocks {
+		block := &common.Block{}
+		if err := proto.Unmarshal(raw, block); err != nil {
+			return nil, nil, err
+		}
+		tree, err := receipt.TreeOf(block)
+		if err != nil {
+			return nil, nil, err
+		}
+		root, err := tree.Root()
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := log.Add(receipt.BlockHash(block.Header, tree.Size(), root)); err != nil {
+			return nil, nil, err
+		}
+	}
+	return log, signer, nil
 }
 
 // Commit adds events, in the order of the chain, and sets the height to behind the last.

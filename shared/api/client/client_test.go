@@ -95,7 +95,7 @@ func TestProblems(t *testing.T) {
 		err  error
 		want string
 	}{
-		{&gateway.Error{Kind: gateway.ChaincodeError, Message: "the asset a1\nalready exists", ChaincodeStatus: 500}, "the asset a1 already exists (CHAINCODE_ERROR)"},
+		{&gateway.Error{Kind: gateway.ChaincodeError, ChaincodeMessage: "the asset a1\nalready exists", ChaincodeStatus: 500}, "the asset a1 already exists (CHAINCODE_ERROR)"},
 		{&gateway.Error{Kind: gateway.OutcomeUnknown, Message: "the disk is full", TransactionID: "abc"}, "the disk is full (OUTCOME_UNKNOWN): ask with peerless tx abc"},
 		{&gateway.Error{Kind: gateway.MVCCReadConflict, Message: "lost the race"}, "lost the race (MVCC_READ_CONFLICT): try again"},
 		{&api.Problem{Code: api.CodeQuotaExceeded, Detail: "slow down", RetryAfter: 3 * time.Second}, "slow down (QUOTA_EXCEEDED): try again in 3 s"},

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"peerless/shared/receipt"
 )
 
 // A Channel is a channel of the server.
@@ -18,6 +20,7 @@ type Channel struct {
 	Height           uint64   `json:"height"`
 	Organizations    []string `json:"organizations"`
 	CurrentBlockHash string   `json:"currentBlockHash"`
+	VerifierKey      string   `json:"verifierKey"` // of the channel's checkpoints; empty if the server signs none
 }
 
 // A Chaincode is one that a channel defines.
@@ -189,6 +192,36 @@ func (c *Client) RawBlock(ctx context.Context, channel string, number uint64) ([
 func (c *Client) Transaction(ctx context.Context, channel, id string) (*Transaction, error) {
 	out := &Transaction{}
 	return result(out, c.get(ctx, channelPath(channel)+"/transactions/"+url.PathEscape(id), out))
+}
+
+// Receipt returns the proof that a transaction stands in the chain. It is not verified: that is receipt.Verify's, with a key that
+// did not come from the server.
+func (c *Client) Receipt(ctx context.Context, channel, id string) (*receipt.Receipt, error) {
+	raw, err := c.read(ctx, call{method: http.MethodGet, path: channelPath(channel) + "/transactions/" + url.PathEscape(id) + "/receipt"}, receipt.MaxSize)
+	if err != nil {
+		return nil, err
+	}
+	return receipt.Parse(raw)
+}
+
+// Checkpoint returns the signed note of a channel's log as it is now.
+func (c *Client) Checkpoint(ctx context.Context, channel string) (string, error) {
+	raw, err := c.read(ctx, call{method: http.MethodGet, path: channelPath(channel) + "/checkpoint"}, 1<<20)
+	return string(raw), err
+}
+
+// read returns the bytes of an answer, of which it reads no more than one beyond limit.
+func (c *Client) read(ctx context.Context, call call, limit int64) ([]byte, error) {
+	response, err := c.send(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: read the answer: %w", call.method, call.path, err)
+	}
+	return raw, nil
 }
 
 // A Change is one entry of a key's history.
