@@ -176,7 +176,7 @@ func create(template, parent *x509.Certificate, public *ecdsa.PublicKey, key *ec
 	identifier := sha256.Sum256(uncompressed.Bytes())
 	template.SubjectKeyId = identifier[:]
 	template.SignatureAlgorithm = x509.ECDSAWithSHA256
-	return x509.CreateCertificate(rand.Reader, template, parent, public, lowS{key})
+	return x509.CreateCertificate(rand.Reader, template, parent, public, newLowS(key))
 }
 
 // Config returns the configuration of the organisation's MSP: identities are told apart by organisational units, and

@@ -3,7 +3,6 @@ package msp
 import (
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
@@ -34,31 +33,42 @@ func NewSigner(mspID string, certPEM, keyPEM []byte) (*Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new signer: %w", err)
 	}
-	return &Signer{&Identity{MSPID: mspID, Cert: cert, Serialized: serialized}, lowS{key}}, nil
+	return &Signer{&Identity{MSPID: mspID, Cert: cert, Serialized: serialized}, newLowS(key)}, nil
 }
 
 // Sign returns the ECDSA signature over SHA-256 of the message: ASN.1, with a low S.
 func (s *Signer) Sign(message []byte) ([]byte, error) {
 	digest := sha256.Sum256(message)
-	signature, err := s.key.Sign(rand.Reader, digest[:], crypto.SHA256)
+	signature, err := s.key.Sign(nil, digest[:], crypto.SHA256)
 	if err != nil {
 		return nil, fmt.Errorf("sign as %s: %w", s.Cert.Subject.CommonName, err)
 	}
 	return signature, nil
 }
 
-// lowS is a private key whose signatures all have the low one of the two values that S may have.
-type lowS struct{ *ecdsa.PrivateKey }
+// lowS is a private key whose signatures all have the low one of the two values that S may have. They are deterministic
+// (RFC 6979): a signature's nonce depends on no source of randomness, and it costs a tenth less.
+type lowS struct {
+	*ecdsa.PrivateKey
+	half *big.Int // of the curve's order
+}
 
-func (k lowS) Sign(random io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte, error) {
-	r, s, err := ecdsa.Sign(random, k.PrivateKey, digest)
+func newLowS(key *ecdsa.PrivateKey) lowS { return lowS{key, halfOrder(&key.PublicKey)} }
+
+func (k lowS) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	signature, err := k.PrivateKey.Sign(nil, digest, opts)
 	if err != nil {
 		return nil, err
 	}
-	if s.Cmp(halfOrder(&k.PublicKey)) > 0 {
-		s.Sub(k.Params().N, s)
+	var parsed struct{ R, S *big.Int }
+	if _, err := asn1.Unmarshal(signature, &parsed); err != nil {
+		return nil, err
 	}
-	return asn1.Marshal(struct{ R, S *big.Int }{r, s})
+	if parsed.S.Cmp(k.half) <= 0 {
+		return signature, nil
+	}
+	parsed.S.Sub(k.Params().N, parsed.S)
+	return asn1.Marshal(parsed)
 }
 
 func keyPair(certPEM, keyPEM []byte) (*x509.Certificate, *ecdsa.PrivateKey, error) {
