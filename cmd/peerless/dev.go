@@ -99,8 +99,12 @@ func (a *app) dev(ctx context.Context, config devConfig) (err error) {
 		served <- p.serve(ctx, l, handler, api.GuardLocal(handler), grpc)
 	}()
 	var watching sync.WaitGroup
-	for _, c := range contracts {
-		watching.Go(func() { d.watch(ctx, c) }) // before the first build: it must not miss a change
+	for _, c := range contracts { // before the first build: no change is missed
+		if c.watcher, err = deploy.NewWatcher(c.root); err != nil {
+			d.reportUnwatched(c, err)
+			continue
+		}
+		watching.Go(func() { d.watch(ctx, c) })
 	}
 	for _, c := range contracts {
 		d.deploy(ctx, c)
@@ -130,8 +134,11 @@ func (a *app) listenGRPC(address string) (net.Listener, error) {
 // A contract is one that peerless dev runs.
 type contract struct {
 	*deploy.Contract
-	root     string     // the directory that is watched: the one given
+	root    string          // the directory given
+	watcher *deploy.Watcher // of its source; nil if it cannot be watched
+
 	updating sync.Mutex // held while it is built and deployed
+	running  string     // hash of the source that runs, empty after a failure
 }
 
 // devAuth believes what requests say about who sends them.
@@ -211,7 +218,25 @@ type devEvent struct {
 
 // watch deploys a contract again whenever its source changes, until ctx ends.
 func (d *development) watch(ctx context.Context, c *contract) {
-	if err := deploy.Watch(ctx, c.root, func() { d.deploy(ctx, c) }); err != nil {
-		d.report(c, fmt.Errorf("changes of %s are not noticed any more: %w", c.root, err))
+	if err := c.watcher.Run(ctx, func() { d.deploy(ctx, c) }); err != nil {
+		d.reportUnwatched(c, err)
 	}
+}
+
+// follow watches what the contract imports, as its source is now.
+func (d *development) follow(ctx context.Context, c *contract) {
+	if c.watcher == nil {
+		return
+	}
+	sources, err := deploy.FindSources(ctx, c.Dir, deploy.BuildConfig{})
+	if err != nil {
+		return // the build says why
+	}
+	if err := c.watcher.Follow(sources); err != nil {
+		d.reportUnwatched(c, err)
+	}
+}
+
+func (d *development) reportUnwatched(c *contract, err error) {
+	d.report(c, fmt.Errorf("changes of %s are not noticed any more: %w", c.root, err))
 }

@@ -16,23 +16,29 @@ import (
 // versionDigits is how much of the hash of a contract's source is its version in peerless dev.
 const versionDigits = 12
 
-// deploy builds a contract, runs it, and says how it is called. What fails is reported: the old version goes on.
+// deploy builds a contract, runs it, and says how it is called. What fails is reported: the old version goes on. Of source
+// that runs already nothing is said.
 func (d *development) deploy(ctx context.Context, c *contract) {
 	c.updating.Lock()
 	defer c.updating.Unlock()
-	d.mu.Lock()
-	if !d.json {
-		d.note("building %s", c.Name)
+	d.follow(ctx, c)
+	program, err := deploy.Build(ctx, c.Dir, deploy.BuildConfig{Compiling: func() { d.tellCompiling(c) }})
+	if err == nil && program.Hash == c.running {
+		return
 	}
-	d.mu.Unlock()
-	definition, err := d.update(ctx, c)
+	var definition gateway.Definition
+	if err == nil {
+		definition, err = d.update(ctx, c, program)
+	}
 	if ctx.Err() != nil {
 		return
 	}
 	if err != nil {
+		c.running = ""
 		d.report(c, err)
 		return
 	}
+	c.running = program.Hash
 	call := d.describe(ctx, c.Name)
 	hint := ""
 	if call == nil {
@@ -49,12 +55,16 @@ func (d *development) deploy(ctx context.Context, c *contract) {
 	fmt.Fprintf(d.out, "%s runs, version %s%s:\n  %s\n", c.Name, definition.Version, hint, line)
 }
 
-// update makes the channel run the contract as its source is now.
-func (d *development) update(ctx context.Context, c *contract) (gateway.Definition, error) {
-	program, err := deploy.Build(ctx, c.Dir, deploy.BuildConfig{})
-	if err != nil {
-		return gateway.Definition{}, err
+func (d *development) tellCompiling(c *contract) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.json {
+		d.note("building %s", c.Name)
 	}
+}
+
+// update makes the channel run a contract's program.
+func (d *development) update(ctx context.Context, c *contract, program *deploy.Program) (gateway.Definition, error) {
 	version := program.Hash[:versionDigits]
 	current, err := d.Gateway.Definition(ctx, defaultChannel, c.Name)
 	if err == nil && current.Version == version {

@@ -36,6 +36,8 @@ type BuildConfig struct {
 	CacheDir string
 	// Platform is what to build for, GOOS/GOARCH. Empty: this machine.
 	Platform string
+	// Compiling is called before Build compiles, which it does not do for what was built before. Nil: nothing is.
+	Compiling func()
 }
 
 // A Program is a contract that has been built.
@@ -78,6 +80,9 @@ func Build(ctx context.Context, dir string, config BuildConfig) (*Program, error
 		now := time.Now()
 		_ = os.Chtimes(filepath.Dir(program.Path), now, now) // only says which to keep
 		return program, nil
+	}
+	if config.Compiling != nil {
+		config.Compiling()
 	}
 	if err := tool.buildInto(ctx, cache, hash, dir); err != nil {
 		return nil, err

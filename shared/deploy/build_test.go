@@ -8,9 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // write makes files in a new directory, or in one given before.
@@ -269,11 +272,28 @@ func TestDetect(t *testing.T) {
 
 func TestWatch(t *testing.T) {
 	t.Parallel()
-	dir := write(t, "", map[string]string{"main.go": "", ".git/HEAD": "", "sub/a.go": ""})
+	module := write(t, "", map[string]string{
+		"go.mod": "module m", "c/main.go": "package main", "c/.git/HEAD": "", "c/sub/a.go": "", "c/asset/x.txt": "", "lib/l.go": "", "lib/below/b.go": "", "data/d.txt": "",
+	})
+	dir := filepath.Join(module, "c")
 	ctx, cancel := context.WithCancel(t.Context())
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	w, err := NewWatcher(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Follow(&Sources{
+		Dirs:     []string{dir, module, filepath.Join(module, "lib"), filepath.Join(module, "absent")},
+		Embedded: []string{filepath.Join(dir, "asset"), filepath.Join(module, "data")},
+	}); err != nil {
+		t.Fatal(err)
+	}
 	changes, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- Watch(ctx, dir, func() {
+		ended <- w.Run(ctx, func() {
 			select {
 			case changes <- struct{}{}:
 			case <-ctx.Done():
@@ -290,23 +310,13 @@ func TestWatch(t *testing.T) {
 		}
 		return false
 	}
-	// Watch is ready when it tells of a change.
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		write(t, dir, map[string]string{"main.go": "package main"})
-		if told(time.Second) {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("never told of a change")
-		}
-	}
-	for told(2 * WatchDelay) { // what the last write may still cause
-	}
 	for name, matters := range map[string]bool{
-		"sub/a.go": true, "go.mod": true, "new/deep/b.go": true, ".git/HEAD": false, ".git/objects/x": false, "sub/a_test.go": false,
-		"sub/a.go~": false, ".main.go.swp": false, "node_modules/x/index.js": false,
+		"c/main.go": true, "c/sub/a.go": true, "c/go.mod": true, "c/new/deep/b.go": true, "c/.git/HEAD": false, "c/.git/objects/x": false,
+		"c/sub/a_test.go": false, "c/sub/a.go~": false, "c/.main.go.swp": false, "c/node_modules/x/index.js": false, "c/notes.txt": false,
+		"c/asset/x.txt": true, "c/asset/y": true, "data/d.txt": true,
+		"lib/l.go": true, "lib/new.go": true, "lib/l_test.go": false, "lib/below/b.go": false, "lib/made/later.go": false, "go.sum": true, "dev.log": false,
 	} {
-		write(t, dir, map[string]string{name: "change"})
+		write(t, module, map[string]string{name: "change"})
 		wait := 4 * WatchDelay
 		if matters {
 			wait = 20 * time.Second
@@ -314,17 +324,51 @@ func TestWatch(t *testing.T) {
 		if got := told(wait); got != matters {
 			t.Errorf("change of %s told: %t", name, got)
 		}
+		for told(2 * WatchDelay) { // what the last write may still cause
+		}
 	}
-	write(t, dir, map[string]string{"new/deep/b.go": "again"})
+	write(t, module, map[string]string{"c/new/deep/b.go": "again"})
 	if !told(20 * time.Second) {
 		t.Error("a change in a new directory is not told")
+	}
+	if err := os.Rename(filepath.Join(dir, "new"), filepath.Join(module, "moved")); err != nil {
+		t.Fatal(err)
+	}
+	if !told(20 * time.Second) {
+		t.Error("a directory that is moved away is not told")
 	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if err := Watch(t.Context(), filepath.Join(dir, "absent"), func() {}); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := NewWatcher(filepath.Join(dir, "absent")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an absent directory: %v", err)
+	}
+}
+
+func TestFindSources(t *testing.T) {
+	t.Parallel()
+	dir := write(t, "", map[string]string{
+		"go.mod":              "module m\n\ngo 1.26\n\nrequire other v1.0.0\n\nreplace other => ./near\n",
+		"near/go.mod":         "module other\n\ngo 1.26\n",
+		"near/o.go":           "package other\n",
+		"contract/main.go":    "package main\n\nimport (\n\t_ \"embed\"\n\t_ \"m/lib\"\n\t_ \"m/none\"\n\t_ \"other\"\n)\n\n//go:embed text/a.txt\nvar a string\n\nfunc main() { undefined() }\n",
+		"contract/text/a.txt": "a",
+		"lib/lib.go":          "package lib\n\nfunc (",
+		"unrelated/u.go":      "package unrelated\n",
+	})
+	got, err := FindSources(t.Context(), filepath.Join(dir, "contract"), BuildConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Sources{Dirs: []string{real, filepath.Join(real, "contract"), filepath.Join(real, "lib"), filepath.Join(real, "near")}, Embedded: []string{filepath.Join(real, "contract", "text")}}
+	slices.Sort(got.Dirs)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 

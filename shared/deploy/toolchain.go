@@ -126,9 +126,10 @@ func (p *listedPackage) files() []string {
 	return files
 }
 
-// list returns the packages that go into the one named, which is the last.
-func (t *toolchain) list(ctx context.Context, dir, name string) ([]listedPackage, error) {
-	out, err := t.run(ctx, dir, "list", "-deps", "-json=Dir,ImportPath,Name,Standard,GoFiles,CgoFiles,SFiles,HFiles,SysoFiles,EmbedFiles,Module", "--", name)
+// list returns the packages that go into the one named, which is the last. flags are more for go list.
+func (t *toolchain) list(ctx context.Context, dir, name string, flags ...string) ([]listedPackage, error) {
+	args := append([]string{"list", "-deps", "-json=Dir,ImportPath,Name,Standard,GoFiles,CgoFiles,SFiles,HFiles,SysoFiles,EmbedFiles,Module"}, flags...)
+	out, err := t.run(ctx, dir, append(args, "--", name)...)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -16,18 +18,62 @@ import (
 // WatchDelay is how long a directory must be quiet before a change is told: an editor or a git checkout writes many files.
 const WatchDelay = 150 * time.Millisecond
 
-// Watch calls onChange after source below a directory has changed, once for each burst of changes, until ctx ends; then it
-// returns nil. Directories made later are watched too. Hidden files and directories, node_modules, editors' temporary files
-// and Go tests do not count. onChange is called by one goroutine at a time; what changes meanwhile is told after it.
-func Watch(ctx context.Context, dir string, onChange func()) error {
+// A Watcher tells when the source of a contract has changed: what the Go toolchain reads, but for tests, hidden files and
+// editors' temporary files. It watches a directory with all below it, also what is made later, and the directories that it is
+// told to follow. Follow is safe for concurrent use.
+type Watcher struct {
+	root    string // absolute, links followed
+	watcher *fsnotify.Watcher
+
+	mu       sync.Mutex
+	embedded map[string]bool // directories of embedded files: every file in them counts
+}
+
+// NewWatcher begins to watch a directory. What changes from now on is told when Run runs, which must be called.
+func NewWatcher(dir string) (*Watcher, error) {
+	root, err := filepath.Abs(dir)
+	if err == nil {
+		root, err = filepath.EvalSymlinks(root)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("watch %s: %w", dir, err)
+	}
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
-		return fmt.Errorf("watch %s: %w", dir, err)
+		return nil, fmt.Errorf("watch %s: %w", dir, err)
 	}
-	defer watcher.Close()
-	if _, err := watchTree(watcher, dir); err != nil {
-		return fmt.Errorf("watch %s: %w", dir, err)
+	w := &Watcher{root: root, watcher: watcher, embedded: map[string]bool{}}
+	if _, err := w.watchTree(root); err != nil {
+		return nil, errors.Join(fmt.Errorf("watch %s: %w", dir, err), watcher.Close())
 	}
+	return w, nil
+}
+
+// Follow watches the directories of sources too, without what is below them. Those of earlier calls stay.
+func (w *Watcher) Follow(s *Sources) error {
+	for _, dir := range s.Embedded {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			w.mu.Lock()
+			w.embedded[real] = true
+			w.mu.Unlock()
+		}
+	}
+	for _, dir := range slices.Concat(s.Dirs, s.Embedded) {
+		real, err := filepath.EvalSymlinks(dir)
+		if err == nil && !inside(w.root, real) {
+			err = w.watcher.Add(real)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("watch %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+// Run calls onChange after source has changed, once for each burst of changes, until ctx ends; then it returns nil. onChange
+// is called by one goroutine at a time; what changes meanwhile is told after it. The watcher ends with it.
+func (w *Watcher) Run(ctx context.Context, onChange func()) error {
+	defer w.watcher.Close()
 	quiet := time.NewTimer(WatchDelay)
 	quiet.Stop()
 	defer quiet.Stop()
@@ -37,20 +83,20 @@ func Watch(ctx context.Context, dir string, onChange func()) error {
 			return nil
 		case <-quiet.C:
 			onChange()
-		case event, open := <-watcher.Events:
+		case event, open := <-w.watcher.Events:
 			if !open {
-				return fmt.Errorf("watch %s: the watcher has ended", dir)
+				return fmt.Errorf("watch %s: the watcher has ended", w.root)
 			}
-			changed, err := relevant(watcher, dir, event)
+			changed, err := w.relevant(event)
 			if err != nil {
-				return fmt.Errorf("watch %s: %w", dir, err)
+				return fmt.Errorf("watch %s: %w", w.root, err)
 			}
 			if changed {
 				quiet.Reset(WatchDelay)
 			}
-		case err, open := <-watcher.Errors:
+		case err, open := <-w.watcher.Errors:
 			if !open || !errors.Is(err, fsnotify.ErrEventOverflow) {
-				return fmt.Errorf("watch %s: %w", dir, err)
+				return fmt.Errorf("watch %s: %w", w.root, err)
 			}
 			quiet.Reset(WatchDelay) // events were lost: something has changed
 		}
@@ -58,49 +104,70 @@ func Watch(ctx context.Context, dir string, onChange func()) error {
 }
 
 // relevant reports whether an event is a change of source. It watches a directory that is new.
-func relevant(watcher *fsnotify.Watcher, dir string, event fsnotify.Event) (bool, error) {
-	if event.Op == fsnotify.Chmod || ignored(dir, event.Name) {
+func (w *Watcher) relevant(event fsnotify.Event) (bool, error) {
+	if event.Op == fsnotify.Chmod || w.ignored(event.Name) {
 		return false, nil
 	}
-	if event.Has(fsnotify.Create) {
+	if event.Has(fsnotify.Create) && inside(w.root, event.Name) {
 		if info, err := os.Stat(event.Name); err == nil && info.IsDir() {
-			files, err := watchTree(watcher, event.Name)
-			return files, err
+			return w.watchTree(event.Name)
 		}
 	}
-	return true, nil
+	if event.Has(fsnotify.Remove|fsnotify.Rename) && filepath.Ext(event.Name) == "" {
+		return true, nil // it may have been a directory
+	}
+	return w.source(event.Name), nil
 }
 
-// watchTree watches a directory and those below it, and reports whether there are files. What vanishes meanwhile is no error.
-func watchTree(watcher *fsnotify.Watcher, root string) (files bool, err error) {
-	err = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+// watchTree watches a directory and those below it, and reports whether there is source. What vanishes meanwhile is no error.
+func (w *Watcher) watchTree(top string) (source bool, err error) {
+	err = filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
 		switch {
-		case errors.Is(err, fs.ErrNotExist) && path != root:
+		case errors.Is(err, fs.ErrNotExist) && path != w.root:
 			return nil
 		case err != nil:
 			return err
-		case ignored(root, path):
+		case w.ignored(path):
 			if entry.IsDir() {
 				return filepath.SkipDir
 			}
 			return nil
 		case !entry.IsDir():
-			files = true
+			source = source || w.source(path)
 			return nil
 		}
-		err = watcher.Add(path)
-		if errors.Is(err, fs.ErrNotExist) && path != root {
+		err = w.watcher.Add(path)
+		if errors.Is(err, fs.ErrNotExist) && path != w.root {
 			return nil
 		}
 		return err
 	})
-	return files, err
+	return source, err
 }
 
-// ignored reports whether a path below root is none of a contract's source.
-func ignored(root, path string) bool {
-	relative, err := filepath.Rel(root, path)
-	if err != nil || relative == "." {
+// sourceSuffixes are of what the Go toolchain compiles, without cgo, or is told by.
+var sourceSuffixes = []string{".go", ".s", ".h", ".syso", ".mod", ".sum", ".work"}
+
+// source reports whether a file is one that a build may read.
+func (w *Watcher) source(path string) bool {
+	if strings.HasSuffix(path, "_test.go") {
+		return false
+	}
+	if slices.Contains(sourceSuffixes, filepath.Ext(path)) {
+		return true
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.embedded[filepath.Dir(path)]
+}
+
+// ignored reports whether a path is never source, by its name or that of a directory between it and the root.
+func (w *Watcher) ignored(path string) bool {
+	relative, err := filepath.Rel(w.root, path)
+	if err != nil || !filepath.IsLocal(relative) {
+		relative = filepath.Base(path)
+	}
+	if relative == "." {
 		return false
 	}
 	for name := range strings.SplitSeq(filepath.ToSlash(relative), "/") {
@@ -109,5 +176,5 @@ func ignored(root, path string) bool {
 			return true
 		}
 	}
-	return strings.HasSuffix(path, "_test.go")
+	return false
 }
