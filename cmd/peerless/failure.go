@@ -98,6 +98,9 @@ func explain(err error) string {
 	case errors.As(err, &store):
 		return store.Error()
 	case errors.As(err, &build):
+		if build.Dir == "." {
+			return "the contract in this directory does not compile"
+		}
 		return build.Dir + " does not compile"
 	case errors.Is(err, context.Canceled):
 		return "interrupted"

@@ -38,13 +38,15 @@ const ownModule = "peerless"
 func newInitCommand(a *app) *cobra.Command {
 	var source string
 	cmd := &cobra.Command{
-		Use:   "init NAME",
+		Use:   "init DIR",
 		Short: "Make a new contract project that runs, tests and deploys",
-		Long: `Init makes the directory NAME with a small contract in Go, its test, and what it takes to build both: a place to start.
-The project's tests import Peerless from the source that this command was built from, or from --peerless.`,
+		Long: `Init makes the directory DIR with a small contract in Go, its test, and what it takes to build both: a place to start.
+The project and its chaincode are called as the directory is. Its tests import Peerless from the source that this command was
+built from, or from --peerless.`,
 		Example: `  peerless init register
-  cd register && go test ./... && peerless dev`,
-		Args: arguments(1, 1, "the project's name"),
+  cd register && go test ./... && peerless dev
+  go run ./cmd/peerless init ../register`,
+		Args: arguments(1, 1, "the project's directory"),
 	}
 	cmd.Flags().StringVar(&source, "peerless", "", "the directory of the Peerless source (default: where this command was built)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -52,7 +54,7 @@ The project's tests import Peerless from the source that this command was built 
 		if err != nil {
 			return err
 		}
-		files, err := initProject(cmd.Context(), ".", args[0], root)
+		files, err := initProject(cmd.Context(), args[0], root)
 		if err != nil {
 			return err
 		}
@@ -62,18 +64,25 @@ The project's tests import Peerless from the source that this command was built 
 		for _, file := range files {
 			fmt.Fprintln(a.out, filepath.Join(args[0], file))
 		}
+		if _, err := exec.LookPath("peerless"); err != nil {
+			a.note("peerless is not in your PATH yet: go -C %s install ./cmd/peerless puts it into $(go env GOPATH)/bin", root)
+		}
 		a.note("next: cd %s && go test ./... && peerless dev", args[0])
 		return nil
 	}
 	return cmd
 }
 
-// initProject makes the project NAME in parent and returns its files. It writes into an empty directory or a new one.
-func initProject(ctx context.Context, parent, name, source string) ([]string, error) {
+// initProject makes a project, called as its directory is, and returns its files. The directory is empty or new.
+func initProject(ctx context.Context, dir, source string) ([]string, error) {
+	absolute, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("make the project: %w", err)
+	}
+	name := filepath.Base(absolute)
 	if err := validProjectName(name); err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(parent, name)
 	entries, err := os.ReadDir(dir)
 	switch {
 	case len(entries) > 0:

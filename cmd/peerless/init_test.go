@@ -25,10 +25,10 @@ func TestInitProject(t *testing.T) {
 		t.Fatal(err)
 	}
 	parent := t.TempDir()
-	if _, err := initProject(ctx, parent, "register", source); err != nil {
+	dir := filepath.Join(parent, "register")
+	if _, err := initProject(ctx, dir, source); err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(parent, "register")
 	for _, args := range [][]string{{"vet", "./..."}, {"test", "./..."}} {
 		cmd := exec.Command("go", args...)
 		cmd.Dir = dir

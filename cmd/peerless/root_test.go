@@ -51,6 +51,11 @@ func TestChooseCall(t *testing.T) {
 				{"name":"CreateThing","tag":["submit"],"parameters":[{"schema":{"type":"string"}},{"schema":{"type":"string"}},{"schema":{"type":"integer"}},{"schema":{"type":"boolean"}}]}]},` + system + `}}`,
 			&sampleCall{verb: "submit", Function: "CreateThing", Args: []string{"id1", "text", "1", "true"}},
 		},
+		"registers": {
+			`{"contracts":{"C":{"default":true,"transactions":[
+				{"name":"Addition","tag":["submit"]},{"name":"HandOver","tag":["submit"]},{"name":"RegisterThing","tag":["submit"]},{"name":"IssueList","tag":["evaluate"]}]},` + system + `}}`,
+			&sampleCall{verb: "submit", Function: "RegisterThing", Args: []string{}},
+		},
 		"sets up": {
 			`{"contracts":{"C":{"transactions":[{"name":"CreateThing","tag":["submit"]},{"name":"InitLedger","tag":["submit"]}]},` + system + `}}`,
 			&sampleCall{verb: "submit", Function: "InitLedger", Args: []string{}},

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -75,11 +76,16 @@ func chooseCall(metadata []byte) *sampleCall {
 	return best
 }
 
+// creating are names of functions that need nothing to be there before.
+var creating = regexp.MustCompile(`^(Register|Add|Issue|Mint|New|Put|Set|Store|Record|Open)([A-Z]|$)`)
+
 func rankOf(t *transactionMetadata) int {
 	switch {
 	case t.Name == "InitLedger" && len(t.Parameters) == 0 && t.submits():
-		return 4
+		return 5
 	case strings.HasPrefix(t.Name, "Create") && t.submits():
+		return 4
+	case creating.MatchString(t.Name) && t.submits():
 		return 3
 	case t.submits():
 		return 2
