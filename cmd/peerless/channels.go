@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -12,11 +13,12 @@ import (
 func newChannelsCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "channels",
-		Short: "List the channels, or create one",
+		Short: "List the channels, create one, or print its key",
 		Long:  `A channel is a chain of blocks of its own, with a state of its own. Channels lists them with how many blocks they have.`,
 		Example: `  peerless channels
   peerless channels create orders
-  peerless channels create trade --organization BuyerMSP --organization SellerMSP`,
+  peerless channels create trade --organization BuyerMSP --organization SellerMSP
+  peerless channels key main > main.vkey`,
 		Args: unknownCommand,
 	}
 	r := newRemote(cmd)
@@ -36,7 +38,7 @@ func newChannelsCommand(a *app) *cobra.Command {
 		}
 		return a.printChannels(channels)
 	}
-	cmd.AddCommand(newChannelsCreateCommand(a))
+	cmd.AddCommand(newChannelsCreateCommand(a), newChannelsKeyCommand(a))
 	return cmd
 }
 
@@ -77,6 +79,36 @@ func newChannelsCreateCommand(a *app) *cobra.Command {
 		}
 		a.note("created the channel %s of %s", channel.Name, strings.Join(channel.Organizations, ", "))
 		return nil
+	}
+	return cmd
+}
+
+func newChannelsKeyCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "key NAME",
+		Short: "Print the public key of a channel's checkpoints and receipts",
+		Long: `A channel's checkpoints, and with them its receipts, are signed with a key of the platform. Keep its public half from a time when
+you trust the server: peerless verify --verifier-key then holds the server to it.`,
+		Example: `  peerless channels key main > main.vkey
+  peerless verify --receipt receipt.json --verifier-key "$(cat main.vkey)"`,
+		Args: arguments(1, 1, "a channel's name"),
+	}
+	r := newRemote(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := r.open(a); err != nil {
+			return err
+		}
+		channel, err := r.Channel(cmd.Context(), args[0])
+		switch {
+		case err != nil:
+			return err
+		case channel.VerifierKey == "":
+			return fmt.Errorf("the server signs no checkpoints of %s", args[0])
+		case a.json:
+			return a.printJSON(map[string]string{"verifierKey": channel.VerifierKey})
+		}
+		_, err = fmt.Fprintln(a.out, oneLine(channel.VerifierKey))
+		return err
 	}
 	return cmd
 }

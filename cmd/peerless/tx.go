@@ -62,17 +62,27 @@ func callText(t *client.Transaction) string {
 
 func newTxCommand(a *app) *cobra.Command {
 	var channel string
+	var proof bool
 	cmd := &cobra.Command{
-		Use:     "tx ID",
-		Short:   "Show a transaction: its verdict, who sent it, and what it read and wrote",
-		Example: `  peerless tx 5f0c2e…    # as submit prints it, in full`,
-		Args:    arguments(1, 1, "a transaction's id"),
+		Use:   "tx ID",
+		Short: "Show a transaction: its verdict, who sent it, and what it read and wrote",
+		Example: `  peerless tx 5f0c2e…    # as submit prints it, in full
+  peerless tx 5f0c2e… --receipt > receipt.json    # the proof, for peerless verify --receipt`,
+		Args: arguments(1, 1, "a transaction's id"),
 	}
+	cmd.Flags().BoolVar(&proof, "receipt", false, "print the proof of its place and verdict, as JSON")
 	r := newRemote(cmd)
 	addChannel(cmd, &channel)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := r.open(a); err != nil {
 			return err
+		}
+		if proof {
+			receipt, err := r.Receipt(cmd.Context(), channel, args[0])
+			if err != nil {
+				return err
+			}
+			return a.printJSON(receipt)
 		}
 		t, err := r.Transaction(cmd.Context(), channel, args[0])
 		if err != nil {

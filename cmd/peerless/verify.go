@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/spf13/cobra"
@@ -22,20 +23,48 @@ import (
 var errVerify = errors.New("verification failed")
 
 func newVerifyCommand(a *app) *cobra.Command {
-	var data string
+	var data, channel, file, verifierKey string
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "Audit a data directory: replay every channel and compare",
+		Short: "Audit a data directory, a server's channel, or a receipt",
 		Long: `Verify reads everything in a data directory and checks it: every byte of the store against its checksums; every block's
 number, hash, chain and signature; every transaction's signatures and verdict, judged again; and that state, history and
 look-ups say exactly what a replay from nothing says. Then the identities, the packages and the keys. It ends with status 0 only if
-all holds. No server may be running on the directory.`,
+all holds. No server may be running on the directory.
+
+With --channel it downloads a channel's blocks from a server, judges them all again, and compares what they add up to with the
+server's signed checkpoint. With --receipt it checks a receipt, as peerless tx --receipt prints it, without any server; with both,
+also that the channel as it is now still has what the receipt was signed for. --verifier-key is the platform's public key, as
+peerless channels key prints it: keep it when you first trust the platform.`,
 		Example: `  peerless verify --data /var/lib/peerless
-  peerless verify --data .peerless --json | jq .ok`,
+  peerless verify --data .peerless --json | jq .ok
+  peerless verify --receipt receipt.json --verifier-key "$(cat main.vkey)"
+  peerless verify --channel main --url https://peerless.example`,
 		Args: arguments(0, 0, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.verify(cmd.Context(), data) },
 	}
+	r := newRemote(cmd)
 	cmd.Flags().StringVar(&data, "data", defaultData, "the data directory")
+	cmd.Flags().StringVarP(&channel, "channel", "c", "", "audit this channel of a server")
+	cmd.Flags().StringVar(&file, "receipt", "", "check the receipt in this file, - for standard input")
+	cmd.Flags().StringVar(&verifierKey, "verifier-key", "", "the key that checkpoints must be signed with (default: what the receipt or the server names)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		switch {
+		case strings.Contains(r.Key, "+"):
+			return &usageError{cmd.CommandPath(), "--key is for an API key: the key of a platform's checkpoints is --verifier-key"}
+		case cmd.Flags().Changed("data") && (channel != "" || file != ""):
+			return &usageError{cmd.CommandPath(), "--data is for a data directory here: leave it out with --channel and --receipt"}
+		case channel != "":
+			if err := r.open(a); err != nil {
+				return err
+			}
+			return a.verifyChannel(cmd.Context(), r, channel, file, verifierKey)
+		case file != "":
+			return a.verifyReceipt(file, verifierKey)
+		case verifierKey != "" || cmd.Flags().Changed("url"):
+			return &usageError{cmd.CommandPath(), "say what to verify there: --channel NAME or --receipt FILE"}
+		}
+		return a.verify(cmd.Context(), data)
+	}
 	return cmd
 }
 
@@ -57,7 +86,7 @@ type channelAudit struct {
 
 // A problem is one thing that does not hold.
 type problem struct {
-	Where string `json:"where"` // store, identities, packages, keys, or channel NAME
+	Where string `json:"where"` // store, identities, packages, keys, checkpoint key, or channel NAME
 	Error string `json:"error"`
 }
 
@@ -79,6 +108,7 @@ func (a *app) verify(ctx context.Context, data string) error {
 	v.add("packages", verifyPackages(ctx, filepath.Join(data, "chaincodes")))
 	_, err := api.OpenKeys(filepath.Join(data, keysFile))
 	v.add("keys", err)
+	v.add("checkpoint key", organization.VerifyCheckpointKey(filepath.Join(data, "checkpoints")))
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -124,16 +154,11 @@ func (a *app) verifyStore(ctx context.Context, data string, v *verification) err
 
 // auditChannel replays a channel into a store that is thrown away.
 func (a *app) auditChannel(ctx context.Context, store ledger.Store, channel string) (*channelAudit, error) {
-	dir, err := os.MkdirTemp("", "peerless-verify-")
+	scratch, remove, err := openScratch()
 	if err != nil {
-		return nil, fmt.Errorf("make a place for the replay: %w", err)
+		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	scratch, err := pebble.Open(dir, pebble.Config{FS: scratchFS{vfs.Default}})
-	if err != nil {
-		return nil, fmt.Errorf("make a place for the replay: %w", err)
-	}
-	defer scratch.Close()
+	defer remove()
 	show, end := a.counter("replaying " + channel)
 	defer end()
 	audit := &ledger.Audit{Store: store, Channel: channel, Scratch: scratch, Progress: show}
@@ -142,6 +167,23 @@ func (a *app) auditChannel(ctx context.Context, store ledger.Store, channel stri
 		return nil, err
 	}
 	return &channelAudit{r.Channel, r.Blocks, r.Transactions, r.Invalid, r.Keys, fmt.Sprintf("%x", r.Hash)}, nil
+}
+
+// openScratch makes a store that does not last.
+func openScratch() (scratch ledger.Store, remove func(), err error) {
+	dir, err := os.MkdirTemp("", "peerless-verify-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a place for the replay: %w", err)
+	}
+	store, err := pebble.Open(dir, pebble.Config{FS: scratchFS{vfs.Default}})
+	if err != nil {
+		os.RemoveAll(dir)
+		return nil, nil, fmt.Errorf("make a place for the replay: %w", err)
+	}
+	return store, func() {
+		store.Close()
+		os.RemoveAll(dir)
+	}, nil
 }
 
 // verifyPackages compares every package with its hash.

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"peerless/shared/wire"
@@ -45,6 +46,9 @@ func Verify(r *Receipt, verifierKey string) error {
 }
 
 func (r *Receipt) verify(verifierKey string) error {
+	if _, err := note.NewVerifier(verifierKey); err != nil {
+		return fmt.Errorf("%w: verifier key: %v", ErrForm, err)
+	}
 	if r.VerifierKey != verifierKey {
 		return failed(StepCheckpoint, "the receipt names the key %q, not %q", r.VerifierKey, verifierKey)
 	}
