@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"testing"
 	"time"
@@ -59,9 +60,12 @@ func newFixture(t *testing.T, config mem.Config) *fixture {
 	return f
 }
 
+// checkpointKey signs the fixtures' checkpoints.
+var checkpointKey = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+
 func (f *fixture) open(config ledger.Config) {
 	f.t.Helper()
-	config.Store, config.Signer = f.store, f.orderer
+	config.Store, config.Signer, config.CheckpointKey = f.store, f.orderer, checkpointKey
 	var err error
 	if f.ledger, err = ledger.Open(config); err != nil {
 		f.t.Fatal(err)
