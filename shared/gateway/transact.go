@@ -134,6 +134,7 @@ func (c *call) renew() error {
 
 // transact simulates and submits until the transaction is valid, or has failed for good.
 func (s *Service) transact(ctx context.Context, c *call) (*Outcome, error) {
+	defer c.channel.Join()()
 	wait := time.Millisecond
 	again := func() error {
 		if err := sleep(ctx, mathrand.N(wait)+wait/2); err != nil {

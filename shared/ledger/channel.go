@@ -34,6 +34,9 @@ type Channel struct {
 	definitions map[string]*Definition // as of the tip; dropped when the lifecycle changes
 	stale       bool                   // the tip may not be the log's: an append's outcome is unknown
 
+	underway atomic.Int64  // transactions that joined and did not leave
+	arrived  chan struct{} // holds one when something was queued lately
+
 	mu      sync.Mutex
 	queue   []*pending
 	cutting bool          // a goroutine is at work on the queue

@@ -108,12 +108,49 @@ func (c *Channel) enqueue(submissions ...*Submission) ([]*pending, error) {
 		c.cutting = true
 		l.work.Go(c.cut)
 	}
+	select {
+	case c.arrived <- struct{}{}:
+	default:
+	}
 	return all, nil
+}
+
+// Join tells the channel that a transaction is on its way to Submit, and leave that it has its verdict or will not come: a block
+// that is about to be cut waits a little for company if much is on its way.
+func (c *Channel) Join() (leave func()) {
+	c.underway.Add(1)
+	return func() { c.underway.Add(-1) }
+}
+
+// gather waits until a quarter of the transactions under way on the channel are in the queue, for GroupPause at most. A block
+// costs a signature and a sync whatever is in it: under load, fewer and larger ones leave more of the machine to the
+// transactions. One that is alone never waits.
+func (c *Channel) gather() {
+	var timeout <-chan time.Time
+	for {
+		c.mu.Lock()
+		queued := len(c.queue)
+		c.mu.Unlock()
+		if queued == 0 || int64(4*queued) >= c.underway.Load() {
+			return
+		}
+		if timeout == nil {
+			timer := time.NewTimer(c.ledger.GroupPause)
+			defer timer.Stop()
+			timeout = timer.C
+		}
+		select {
+		case <-c.arrived:
+		case <-timeout:
+			return
+		}
+	}
 }
 
 // cut makes blocks of what is queued until nothing is. It is the channel's only writer while it runs.
 func (c *Channel) cut() {
 	for {
+		c.gather()
 		c.mu.Lock()
 		batch := c.takeLocked()
 		if len(batch) == 0 {

@@ -48,6 +48,8 @@ type Config struct {
 	MaxTransactions int
 	// MaxBytes of envelopes that a block holds, one transaction always fits. Default 8 MiB.
 	MaxBytes int
+	// GroupPause is how long a block waits at most for transactions that are on their way (Channel.Join). Default 2 ms.
+	GroupPause time.Duration
 	// MaxQueue transactions wait on a channel. Default 10,000.
 	MaxQueue int
 	// RerunBudget is how long the simulations that are repeated over a block being cut may take together. Default 100 ms.
@@ -66,6 +68,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxBytes == 0 {
 		c.MaxBytes = 8 << 20
+	}
+	if c.GroupPause == 0 {
+		c.GroupPause = 2 * time.Millisecond
 	}
 	if c.MaxQueue == 0 {
 		c.MaxQueue = 10_000
@@ -192,7 +197,7 @@ func (l *Ledger) Channel(ctx context.Context, name string) (*Channel, error) {
 	}
 	c := l.channels[name]
 	if c == nil {
-		c = &Channel{ledger: l, name: name, definitions: make(map[string]*Definition), changed: make(chan struct{})}
+		c = &Channel{ledger: l, name: name, definitions: make(map[string]*Definition), changed: make(chan struct{}), arrived: make(chan struct{}, 1)}
 		l.channels[name] = c
 	}
 	l.mu.Unlock()
