@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"peerless/shared/api"
+	"peerless/shared/deploy"
 	"peerless/shared/grpcapi"
 	"peerless/shared/ledger"
 	"peerless/shared/node"
@@ -32,6 +33,8 @@ const (
 	defaultOrganization = node.DefaultOrganization
 	defaultHTTP         = "127.0.0.1:8080"
 	defaultGRPC         = "127.0.0.1:7051"
+	// idleContract is how long a contract's program runs without being called: then it is ended, and started by the next call.
+	idleContract = 10 * time.Minute
 	// drainTime is how long requests may take to end when the server stops: a contract's time and a little.
 	drainTime = 30 * time.Second
 )
@@ -54,7 +57,7 @@ func openPlatform(data string, logger *slog.Logger) (*platform, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := node.Open(node.Config{Store: store, Data: data, Logger: logger})
+	n, err := node.Open(node.Config{Store: store, Data: data, Logger: logger, DeployConfig: deploy.Config{IdleTimeout: idleContract}})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", data, err), store.Close())
 	}
