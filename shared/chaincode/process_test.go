@@ -91,6 +91,7 @@ func TestProcessCrash(t *testing.T) {
 			before := mustCall(t, p, "pid")
 			hanging := make(chan error, 1)
 			go func() { hanging <- call(t, p, time.Minute, "hang") }()
+			capture.wait(t, "hanging")
 			if err := call(t, p, 20*time.Second, "crash", "because"); !errors.Is(err, ErrCrashed) {
 				t.Errorf("the transaction that crashes: %v, want %v", err, ErrCrashed)
 			}

@@ -59,6 +59,7 @@ func (contract) Invoke(stub shim.ChaincodeStubInterface) *peer.Response {
 		fmt.Fprintln(os.Stderr, "boom:", args[0])
 		os.Exit(2)
 	case "hang":
+		fmt.Fprintln(os.Stderr, "hanging")
 		select {}
 	case "flood":
 		return flood(args[0])
