@@ -133,7 +133,10 @@ func TestDiskFull(t *testing.T) {
 					t.Fatal(err)
 				}
 				fs.set(-1, nil)
-				awaitSpace(t, c, s, height)
+				if err := awaitSpace(t, c, s, height); errors.Is(err, pebble.ErrFailed) {
+					reopenElsewhere(t, dir, c, height)
+					return
+				}
 				height++
 			}
 			if err := s.Close(); err != nil {
@@ -154,19 +157,39 @@ func TestDiskFull(t *testing.T) {
 }
 
 // awaitSpace appends block n as soon as the store has noticed that there is space again: a flush that failed must have
-// been repeated.
-func awaitSpace(t *testing.T, c chain, s *pebble.Store, n uint64) {
+// been repeated. It returns ErrFailed if the disk was full when Pebble wrote its manifest: then only a new process helps.
+func awaitSpace(t *testing.T, c chain, s *pebble.Store, n uint64) error {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for {
 		err := c.append(t.Context(), s, n)
-		if err == nil {
-			return
+		if err == nil || errors.Is(err, pebble.ErrFailed) {
+			return err
 		}
 		if !errors.Is(err, pebble.ErrDiskFull) || time.Now().After(deadline) {
 			t.Fatalf("append block %d after space was freed: %v", n, err)
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// reopenElsewhere opens a copy of a directory whose store has failed, as the next process opens the directory, and finds every
+// block that was acknowledged.
+func reopenElsewhere(t *testing.T, dir string, c chain, height uint64) {
+	t.Helper()
+	copied := t.TempDir()
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, copied, small)
+	if err := c.verify(t.Context(), s, height); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.append(t.Context(), s, height); err != nil {
+		t.Errorf("append block %d after a restart: %v", height, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -26,7 +26,8 @@ type database struct {
 	fatal  atomic.Pointer[error]
 
 	mu         sync.Mutex
-	background error // of flushes and compactions, while it lasts
+	flush      error // how the last flush ended
+	background error // of the last flush, nil if it went well; of damage
 }
 
 // openDatabase opens the database in dir.
@@ -46,10 +47,9 @@ func openDatabase(fs vfs.FS, dir string, c Config, readOnly bool) (*database, er
 		MaxOpenFiles:                500,
 		Logger:                      pebbleLogger{db},
 		EventListener: &pebble.EventListener{
-			BackgroundError: func(err error) { db.setBackground(err) },
+			BackgroundError: db.backgroundFailed,
 			DataCorruption:  func(info pebble.DataCorruptionInfo) { db.setBackground(damaged("state: %v", info.Details)) },
-			FlushEnd:        func(i pebble.FlushInfo) { db.clearBackground(i.Err) },
-			CompactionEnd:   func(i pebble.CompactionInfo) { db.clearBackground(i.Err) },
+			FlushEnd:        func(i pebble.FlushInfo) { db.flushEnded(i.Err) },
 		},
 	}
 	for i := range o.Levels {
@@ -103,22 +103,44 @@ func (db *database) fail(err error) {
 	}
 }
 
+// flushEnded notes how a flush ended. An end that is an error need not be a failure, of a table without rows for instance:
+// Pebble says which are (backgroundFailed).
+func (db *database) flushEnded(err error) {
+	db.mu.Lock()
+	db.flush = err
+	db.mu.Unlock()
+	if err == nil {
+		db.setBackground(nil)
+	}
+}
+
+// backgroundFailed is told what failed in a flush or a compaction. Pebble repeats a flush until it succeeds, and until then takes
+// only so many writes. What fails in a compaction stops no write, and is tried again when there is more to compact.
+func (db *database) backgroundFailed(err error) {
+	db.mu.Lock()
+	ofFlush := db.flush != nil && errors.Is(err, db.flush)
+	db.mu.Unlock()
+	if ofFlush {
+		db.setBackground(err)
+	} else {
+		db.logger.Warn("the state was not compacted", "error", err)
+	}
+}
+
+// setBackground keeps an error for which no write may be tried; nil ends it. Damage has no end.
 func (db *database) setBackground(err error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if db.background == nil {
-		db.logger.Warn("the state cannot be written", "error", err)
-	}
-	db.background = classify(err)
-}
-
-func (db *database) clearBackground(err error) {
-	if err != nil {
+	if errors.Is(db.background, ledger.ErrDamaged) {
 		return
 	}
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	db.background = nil
+	if err != nil {
+		if db.background == nil {
+			db.logger.Warn("the state cannot be written", "error", err)
+		}
+		err = classify(err)
+	}
+	db.background = err
 }
 
 // writable returns why the next commit should not be tried: it could wait for ever.
