@@ -67,7 +67,7 @@ func newPlatform(tb testing.TB, store ledger.Store, contract shim.Chaincode, con
 	must(err)
 	retry := func(f func() error) {
 		for range 100 {
-			if err = f(); !errors.Is(err, ledger.ErrOutcomeUnknown) && !errors.Is(err, mem.ErrInjected) {
+			if err = f(); !errors.Is(err, mem.ErrInjected) {
 				break
 			}
 		}

@@ -112,6 +112,8 @@ func storeError(stage, what string, err error) *Error {
 		e.Kind, e.Code, e.Message = NotFound, codes.NotFound, what+" does not exist"
 	case errors.Is(err, ledger.ErrExists):
 		e.Kind, e.Code, e.Message = AlreadyExists, codes.AlreadyExists, what+" exists already"
+	case errors.Is(err, ledger.ErrRefused):
+		e.Kind, e.Code = Unavailable, codes.Unavailable
 	case errors.Is(err, ledger.ErrOutcomeUnknown):
 		e.Kind, e.Code = OutcomeUnknown, codes.Unavailable
 	case errors.Is(err, context.DeadlineExceeded):

@@ -243,7 +243,10 @@ func (c *Channel) commitOnce(ctx context.Context, batch []*pending) error {
 	} else if err != nil {
 		c.stale = true
 		c.ledger.failure.Store(&err)
-		b.settle(fmt.Errorf("append block %d of channel %s: %w: %w", c.tip.height, c.name, ErrOutcomeUnknown, err))
+		if !errors.Is(err, ErrRefused) {
+			err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+		}
+		b.settle(fmt.Errorf("append block %d of channel %s: %w", c.tip.height, c.name, err))
 		return nil
 	}
 	// The block is durable: from here on nothing can undo it.
@@ -410,7 +413,8 @@ func (c *Channel) seal(j *judge, envelopes [][]byte) (*common.Block, []byte, err
 }
 
 // append appends a block, and makes sure of the outcome: after an error that leaves it open the block is read back, and the same
-// bytes are appended again if it is not there. ErrConflict means that another writer's block holds the number.
+// bytes are appended again if it is not there. ErrConflict means that another writer's block holds the number, ErrRefused that
+// the block is not there and will not be: this process alone appends, and it has stopped trying. Any other error leaves it open.
 func (c *Channel) append(ctx context.Context, raw []byte, batch *Batch) error {
 	wait := c.ledger.RetryPause
 	for attempt := 0; ; attempt++ {
@@ -419,13 +423,17 @@ func (c *Channel) append(ctx context.Context, raw []byte, batch *Batch) error {
 			return nil
 		}
 		// A conflict may be with our own block, if it was there after all when a try before, or inside the store, failed.
-		if there, readErr := c.ledger.Store.Block(ctx, c.name, batch.Block); readErr == nil {
-			if bytes.Equal(there, raw) {
-				return nil
-			}
+		there, readErr := c.ledger.Store.Block(ctx, c.name, batch.Block)
+		switch {
+		case readErr == nil && bytes.Equal(there, raw):
+			return nil
+		case readErr == nil:
 			return fmt.Errorf("block %d of channel %s: %w", batch.Block, c.name, ErrConflict)
-		}
-		if errors.Is(err, ErrConflict) || attempt == c.ledger.AppendRetries {
+		case errors.Is(err, ErrConflict):
+			return err
+		case attempt == c.ledger.AppendRetries && errors.Is(readErr, ErrNotFound) && !c.ledger.Shared:
+			return fmt.Errorf("%w: %w", ErrRefused, err)
+		case attempt == c.ledger.AppendRetries:
 			return err
 		}
 		select {

@@ -28,6 +28,9 @@ var ErrClosed = errors.New("the ledger is closed")
 // ErrBusy is returned for a transaction when too many wait for their turn on its channel. It was not accepted: try again later.
 var ErrBusy = errors.New("too many transactions wait")
 
+// ErrRefused: the store did not take the block, and it is certain that the block is not there. Nothing was committed.
+var ErrRefused = errors.New("the store refused the block, nothing was committed")
+
 // ErrOutcomeUnknown: the store failed while a block was being appended. The block may be there or not: ask for the transaction
 // later.
 var ErrOutcomeUnknown = errors.New("outcome unknown")
