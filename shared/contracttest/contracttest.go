@@ -214,7 +214,7 @@ func newNetwork(t TB, o Options) (*network, error) {
 		n.close(t)
 	})
 	n.gateway, err = gateway.New(gateway.Config{
-		Ledger: n.ledger, Chaincodes: n.hosts, Organizations: keys{organizations}, Clock: n.clock.now,
+		Ledger: n.ledger, Chaincodes: n.hosts, Organizations: organizations, Clock: n.clock.now,
 	})
 	if err != nil {
 		return nil, err

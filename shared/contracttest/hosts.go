@@ -9,8 +9,6 @@ import (
 	"peerless/shared/chaincode"
 	"peerless/shared/gateway"
 	"peerless/shared/ledger"
-	"peerless/shared/msp"
-	"peerless/shared/organization"
 )
 
 // hosts are the chaincodes of a ledger, by name.
@@ -47,19 +45,6 @@ func (h *hosts) close() {
 	for _, host := range h.running {
 		host.Close()
 	}
-}
-
-// keys are the endorsers of a ledger's organisations.
-type keys struct{ *organization.Registry }
-
-var _ gateway.Organizations = keys{}
-
-func (k keys) Endorser(mspID string) (*msp.Signer, error) {
-	member, err := k.Organization(mspID)
-	if err != nil {
-		return nil, err
-	}
-	return member.Endorser(), nil
 }
 
 // testLog writes what chaincodes are reported for, their panics above all, to the test's log for as long as the test runs.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 	"github.com/hyperledger/fabric-protos-go-apiv2/gateway"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
+	"peerless/shared/channelconfig"
 	"peerless/shared/ledger"
 	"peerless/shared/msp"
 	"peerless/shared/organization"
@@ -123,7 +125,7 @@ func (s *Service) endorsers(channel *ledger.Channel, first string, named []strin
 	var signers []*msp.Signer
 	var missing []string
 	for _, id := range organizations {
-		member := slices.ContainsFunc(channel.Config().Organizations, func(o channelOrganization) bool { return o.MSPID == id })
+		member := slices.ContainsFunc(channel.Config().Organizations, func(o channelconfig.Organization) bool { return o.MSPID == id })
 		signer, err := s.Organizations.Endorser(id)
 		switch {
 		case err == nil && member:
@@ -136,7 +138,7 @@ func (s *Service) endorsers(channel *ledger.Channel, first string, named []strin
 	}
 	if len(named) > 0 && len(missing) > 0 || len(signers) == 0 {
 		return nil, &Error{Kind: InvalidRequest, Stage: "endorse", Code: codes.Unavailable,
-			Message: fmt.Sprintf("failed to find any endorsing peers for org(s): %s", joined(missing))}
+			Message: fmt.Sprintf("failed to find any endorsing peers for org(s): %s", strings.Join(missing, ", "))}
 	}
 	return signers, nil
 }

@@ -5,20 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/gateway"
 	"google.golang.org/grpc/codes"
 
-	"peerless/shared/channelconfig"
 	"peerless/shared/ledger"
 	"peerless/shared/msp"
 	"peerless/shared/wire"
 )
-
-type channelOrganization = channelconfig.Organization
-
-func joined(names []string) string { return strings.Join(names, ", ") }
 
 // Evaluate runs a signed proposal and returns the contract's response. Nothing is recorded.
 func (e *Endpoint) Evaluate(ctx context.Context, request *gateway.EvaluateRequest) (*gateway.EvaluateResponse, error) {

@@ -61,7 +61,7 @@ func (s *Service) SubmitTransaction(ctx context.Context, r Request) (*Outcome, e
 
 func randomNonce() []byte {
 	nonce := make([]byte, 24)
-	rand.Read(nonce) //nolint // crypto/rand.Read never fails
+	rand.Read(nonce) // never fails
 	return nonce
 }
 

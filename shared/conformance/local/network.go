@@ -56,7 +56,7 @@ func Start(ctx context.Context, config Config) (*Network, conformance.Identities
 	}
 	n := &Network{ledger: channels, hosts: hosts{start: config.Host}}
 	n.gateway, err = peerlessgateway.New(peerlessgateway.Config{
-		Ledger: channels, Chaincodes: &n.hosts, Organizations: keys{registry}, ChaincodeTime: chaincodeTime,
+		Ledger: channels, Chaincodes: &n.hosts, Organizations: registry, ChaincodeTime: chaincodeTime,
 	})
 	if err == nil {
 		err = n.setUp(ctx, registry, orderer)
@@ -127,17 +127,6 @@ func issue(registry *organization.Registry, user conformance.User) (*msp.Signer,
 		return member.Endorser(), nil
 	}
 	return member.User(user.CommonName, nil)
-}
-
-// keys is the registry as the gateway wants it.
-type keys struct{ *organization.Registry }
-
-func (k keys) Endorser(mspID string) (*msp.Signer, error) {
-	signer, err := k.Registry.Endorser(mspID)
-	if errors.Is(err, organization.ErrNotFound) {
-		return nil, fmt.Errorf("%w: %w", ledger.ErrNotFound, err)
-	}
-	return signer, err
 }
 
 // hosts runs one process for each name of the probe, whatever channels call it.
