@@ -3,8 +3,6 @@ package simulate
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
 	"google.golang.org/protobuf/proto"
@@ -56,51 +54,4 @@ func (t *Tx) SetStateMetadata(ns, key string, entries map[string][]byte) error {
 	}
 	space.metadata[key] = entries
 	return nil
-}
-
-// A KeyMetadata is the committed metadata of one key.
-type KeyMetadata struct {
-	Namespace, Key string
-	Entries        map[string][]byte // never empty
-}
-
-// WrittenMetadata returns the committed metadata of the keys that the transaction writes, sorted; keys without metadata
-// are left out. It says whose endorsement the keys themselves ask for. Asking is not recorded, and possible after Results.
-func (t *Tx) WrittenMetadata(ctx context.Context) ([]KeyMetadata, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var found []KeyMetadata
-	for _, name := range slices.Sorted(maps.Keys(t.namespaces)) {
-		space := t.namespaces[name]
-		keys := slices.AppendSeq(slices.Collect(maps.Keys(space.writes)), maps.Keys(space.metadata))
-		slices.Sort(keys)
-		keys = slices.Compact(keys)
-		items := make(map[string]*ledger.Item, len(keys))
-		if unread := space.unread(keys); len(unread) > 0 {
-			fetched, err := t.view.Get(ctx, name, unread)
-			if err != nil {
-				return nil, fmt.Errorf("read metadata of %s: %w", name, err)
-			}
-			for i, key := range unread {
-				items[key] = fetched[i]
-			}
-		}
-		for _, key := range keys {
-			item, ok := space.reads[key]
-			if !ok {
-				item = items[key]
-			}
-			if item == nil {
-				continue
-			}
-			entries, err := ParseMetadata(item.Metadata)
-			if err != nil {
-				return nil, fmt.Errorf("metadata of %s/%s: %w", name, key, err)
-			}
-			if len(entries) > 0 {
-				found = append(found, KeyMetadata{Namespace: name, Key: key, Entries: entries})
-			}
-		}
-	}
-	return found, nil
 }

@@ -127,24 +127,6 @@ func TestMetadata(t *testing.T) {
 	if diff := cmp.Diff(got, committed); diff != "" {
 		t.Errorf("metadata after the commit (-got +want):\n%s", diff)
 	}
-
-	for _, tx := range []*simulate.Tx{tx, simulate.New(state.View(t), "tx")} {
-		for _, key := range []string{"a", "b", "new"} {
-			if err := errors.Join(tx.PutState("cc", key, []byte("2")), tx.SetStateMetadata("cc", key, nil)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if _, err := tx.Results(); err != nil {
-			t.Fatal(err)
-		}
-		written, err := tx.WrittenMetadata(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(written, []simulate.KeyMetadata{{Namespace: "cc", Key: "a", Entries: committed}}); diff != "" {
-			t.Errorf("metadata of the keys written (-got +want):\n%s", diff)
-		}
-	}
 }
 
 // An unfinished range ends at the last key that was seen; the same query twice is recorded once.
