@@ -51,8 +51,8 @@ func (s *Service) SubmitTransaction(ctx context.Context, r Request) (*Outcome, e
 			return nil, err
 		}
 		defer done()
-		outcome, err := s.firstOutcome(ctx, c, nil)
-		if outcome != nil || err != nil {
+		outcome, err := s.firstOutcome(ctx, c)
+		if !errors.Is(err, ledger.ErrNotFound) {
 			return outcome, err
 		}
 	}
@@ -169,7 +169,7 @@ func (s *Service) transact(ctx context.Context, c *call) (*Outcome, error) {
 			}
 			return &Outcome{TransactionID: c.proposal.TxID, Block: verdict.Version.Block, Code: verdict.Code, Response: response}, nil
 		case peer.TxValidationCode_DUPLICATE_TXID:
-			return s.firstOutcome(ctx, c, verdict.First)
+			return s.firstOutcome(ctx, c)
 		case peer.TxValidationCode_MVCC_READ_CONFLICT, peer.TxValidationCode_PHANTOM_READ_CONFLICT:
 			if attempt < s.Attempts {
 				if err := again(); err != nil {
@@ -312,13 +312,10 @@ func (s *Service) begin(ctx context.Context, c *call) (done func(), err error) {
 	}
 }
 
-// firstOutcome returns the outcome of the recorded transaction with the call's id: the call is a repeat of it. It is nil if
-// there is no such transaction. entry may be nil: then it is looked up.
-func (s *Service) firstOutcome(ctx context.Context, c *call, entry *ledger.TxEntry) (*Outcome, error) {
+// firstOutcome returns the outcome of the recorded transaction with the call's id: the call is a repeat of it. The error is a
+// ledger.ErrNotFound if there is no such transaction.
+func (s *Service) firstOutcome(ctx context.Context, c *call) (*Outcome, error) {
 	record, err := c.channel.Transaction(ctx, c.proposal.TxID)
-	if errors.Is(err, ledger.ErrNotFound) && entry == nil {
-		return nil, nil
-	}
 	if err != nil {
 		return nil, storeError("submit", "transaction "+c.proposal.TxID, err)
 	}

@@ -35,7 +35,6 @@ type Verdict struct {
 	Code     peer.TxValidationCode
 	Version  Version     // block and position; of the first occurrence if Code is DUPLICATE_TXID of a trusted transaction
 	Recorded bool        // whether it stands in a block
-	First    *TxEntry    // of a trusted duplicate: the transaction that holds the id
 	Rerun    *Submission // the submission that was recorded, if it was simulated again
 }
 
@@ -333,9 +332,9 @@ func (c *Channel) fill(ctx context.Context, j *judge, batch []*pending) (*fillin
 		}
 		v := Verdict{Code: code, Version: Version{j.updates.number, j.position}, Rerun: again}
 		if p.Trusted && code != peer.TxValidationCode_VALID {
-			v.Version, v.First = Version{}, j.first(tx.tx.TxID)
-			if v.First != nil {
-				v.Version = v.First.Version
+			v.Version = Version{}
+			if first := j.first(tx.tx.TxID); first != nil {
+				v.Version = first.Version
 			}
 			// What the verdict rests on may be this block itself: it is told when the block is there.
 			f.later(p, v)
