@@ -12,7 +12,7 @@ import (
 
 // layers are the packages from the bottom up. A package imports only what stands below it.
 var layers = [][]string{
-	{"wire", "simulate/rangequery", "sealed", "toolbox"},
+	{"wire", "simulate/rangequery", "sealed", "toolbox", "mango"},
 	{"msp", "receipt", "docstore", "awstest"},
 	{"policy", "docstore/docstoretest", "docstore/dynamodb"},
 	{"channelconfig", "organization"},
@@ -26,7 +26,7 @@ var layers = [][]string{
 }
 
 // pure packages take bytes and small readers: no disk, no network, no environment.
-var pure = []string{"wire", "msp", "policy", "channelconfig", "ledger", "simulate", "simulate/rangequery", "receipt"}
+var pure = []string{"mango", "wire", "msp", "policy", "channelconfig", "ledger", "simulate", "simulate/rangequery", "receipt"}
 
 // cloud packages may import the AWS SDK: the program of one machine links none of them but where it talks to AWS.
 var cloud = []string{
