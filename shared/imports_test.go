@@ -13,8 +13,8 @@ import (
 // layers are the packages from the bottom up. A package imports only what stands below it.
 var layers = [][]string{
 	{"wire", "simulate/rangequery", "sealed", "toolbox", "mango"},
-	{"msp", "receipt", "docstore", "awstest"},
-	{"policy", "docstore/docstoretest", "docstore/dynamodb"},
+	{"msp", "receipt", "docstore", "secret", "awstest"},
+	{"policy", "docstore/docstoretest", "docstore/dynamodb", "secret/kms"},
 	{"channelconfig", "organization"},
 	{"ledger"},
 	{"simulate", "store/mem", "store/pebble"},
@@ -30,6 +30,7 @@ var pure = []string{"mango", "wire", "msp", "policy", "channelconfig", "ledger",
 
 // cloud packages may import the AWS SDK: the program of one machine links none of them but where it talks to AWS.
 var cloud = []string{
+	"secret/kms",
 	"awstest",
 	"docstore/dynamodb",
 }
