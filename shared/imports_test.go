@@ -17,7 +17,7 @@ var layers = [][]string{
 	{"policy", "docstore/docstoretest", "docstore/dynamodb", "secret/kms"},
 	{"channelconfig", "organization"},
 	{"ledger"},
-	{"simulate", "store/mem", "store/pebble"},
+	{"simulate", "store/mem", "store/pebble", "store/dynamodb"},
 	{"chaincode", "ledger/ledgertest", "simulate/simtest"},
 	{"deploy"},
 	{"gateway"},
@@ -33,6 +33,7 @@ var cloud = []string{
 	"secret/kms",
 	"awstest",
 	"docstore/dynamodb",
+	"store/dynamodb",
 }
 
 func TestArrowsPointDown(t *testing.T) {

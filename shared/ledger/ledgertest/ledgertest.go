@@ -48,6 +48,7 @@ func TestStore(t *testing.T, c Capabilities, open Open) {
 		{"Items", testItems},
 		{"Namespaces", testNamespaces},
 		{"OddKeys", testOddKeys},
+		{"LongKeys", testLongKeys},
 		{"RangeLimits", testRangeLimits},
 		{"LargeValues", testLargeValues},
 		{"History", testHistory},

@@ -149,6 +149,44 @@ func testOddKeys(f *fixture) {
 	f.ranged(f.view("ch"), "ns", "", "", 1000, left)
 }
 
+// testLongKeys has keys around and far beyond what a store may take for a key of its own: DynamoDB's has 1024 bytes.
+func testLongKeys(f *fixture) {
+	var keys []string
+	for _, n := range []int{950, 989, 990, 991, 1022, 1023, 1024, 1025, 2048, 2049, 70_000} {
+		long := strings.Repeat("k", n)
+		keys = append(keys, long, long+"\x00", long+"\x01", long+"z", long[1:]+"a", long[:n-1]+"\x00", long[:n/2]+"\U0010ffff"+long[n/2:])
+	}
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	b := batch("ch", 0)
+	var rows []ledger.KV
+	for i, key := range keys {
+		v := at(0, uint64(i))
+		b.Writes = append(b.Writes, put("ns", key, fmt.Sprint(i), v))
+		b.History = append(b.History, change("ns", key, fmt.Sprint(i), v))
+		b.Txs = append(b.Txs, entry("id "+key, v, peer.TxValidationCode_VALID))
+		rows = append(rows, ledger.KV{Key: key, Item: item(fmt.Sprint(i), v)})
+	}
+	f.commit("ch", block("ch", 0), b)
+	v := f.view("ch")
+	rng := rand.New(rand.NewPCG(3, 4))
+	f.ranged(v, "ns", "", "", 1000, rows)
+	for i, key := range keys {
+		f.items(v, "ns", map[string]*ledger.Item{key: rows[i].Item, key + "absent": nil})
+		f.history(v, "ns", key, ledger.Version{}, 10, b.History[i:i+1])
+		end, limit := keys[rng.IntN(len(keys))], 1+rng.IntN(10)
+		between := rowsBetween(rows, key, end)
+		f.ranged(v, "ns", key, end, 1000, between)
+		f.ranged(v, "ns", key, end, limit, between[:min(limit, len(between))])
+		f.ranged(v, "ns", key, "", limit, rows[i:][:min(limit, len(rows)-i)])
+	}
+	entries, err := v.Transactions(f.ctx, []string{"id " + keys[0], "id " + keys[len(keys)-1]})
+	if err != nil {
+		f.Fatalf("transactions: %v", err)
+	}
+	f.diff("transactions", entries, []*ledger.TxEntry{&b.Txs[0], &b.Txs[len(keys)-1]})
+}
+
 // rowsBetween is what a range over rows returns.
 func rowsBetween(rows []ledger.KV, start, end string) []ledger.KV {
 	var in []ledger.KV
