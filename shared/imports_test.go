@@ -16,6 +16,7 @@ var layers = [][]string{
 	{"msp", "receipt", "docstore", "secret", "awstest"},
 	{"policy", "docstore/docstoretest", "docstore/dynamodb", "secret/kms"},
 	{"channelconfig", "organization"},
+	{"collection"},
 	{"ledger"},
 	{"simulate", "store/mem", "store/pebble", "store/dynamodb"},
 	{"chaincode", "ledger/ledgertest", "simulate/simtest"},
@@ -26,7 +27,7 @@ var layers = [][]string{
 }
 
 // pure packages take bytes and small readers: no disk, no network, no environment.
-var pure = []string{"mango", "wire", "msp", "policy", "channelconfig", "ledger", "simulate", "simulate/rangequery", "receipt"}
+var pure = []string{"mango", "wire", "msp", "policy", "channelconfig", "collection", "ledger", "simulate", "simulate/rangequery", "receipt"}
 
 // cloud packages may import the AWS SDK: the program of one machine links none of them but where it talks to AWS.
 var cloud = []string{

@@ -9,12 +9,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"peerless/shared/api/client"
+	"peerless/shared/collection"
 	"peerless/shared/deploy"
 )
 
 type deployConfig struct {
-	channel, name, version, policy, platform string
-	source                                   bool
+	channel, name, version, policy, collections, platform string
+	source                                                bool
 }
 
 func newDeployCommand(a *app) *cobra.Command {
@@ -28,6 +29,7 @@ this machine's platform or --platform; with --source, the server builds it. A pa
 (.tar.gz). Deploying a name again replaces what it runs: if the new one does not start, the old one goes on.`,
 		Example: `  peerless deploy ./assettransfer
   peerless deploy ./trade --name trade --channel orders --policy "AND('BuyerMSP.peer','SellerMSP.peer')"
+  peerless deploy ./trade --collections collections_config.json
   peerless deploy trade.tar.gz --version 1.1`,
 		Args: arguments(1, 1, "a directory or a package"),
 	}
@@ -38,6 +40,7 @@ this machine's platform or --platform; with --source, the server builds it. A pa
 	f.StringVar(&config.name, "name", "", "the chaincode's name (default: the directory's, or the package's label)")
 	f.StringVar(&config.version, "version", "", "its version (default: made of its content)")
 	f.StringVar(&config.policy, "policy", "", "who must endorse, in Fabric's notation (default: the channel's majority)")
+	f.StringVar(&config.collections, "collections", "", "a file of private data collections, as Fabric has it")
 	f.StringVar(&config.platform, "platform", "", "what to build for, such as linux/arm64 (default: this machine)")
 	f.BoolVar(&config.source, "source", false, "send the source, for the server to build")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -47,6 +50,11 @@ this machine's platform or --platform; with --source, the server builds it. A pa
 		if err := by.open(a, cmd, r); err != nil {
 			return err
 		}
+		collections, err := readCollections(config.collections)
+		if err != nil {
+			return fmt.Errorf("deploy: %w", err)
+		}
+		config.collections = collections
 		pkg, err := a.readPackage(cmd.Context(), args[0], &config)
 		if err != nil {
 			return err
@@ -54,6 +62,21 @@ this machine's platform or --platform; with --source, the server builds it. A pa
 		return a.upload(cmd.Context(), r, pkg, config)
 	}
 	return cmd
+}
+
+// readCollections reads a file of collections and looks whether it is one; no name is none.
+func readCollections(name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return "", err
+	}
+	if _, err := collection.Parse(text); err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	return string(text), nil
 }
 
 // readPackage reads a package, or makes one of a directory. It fills what the flags left open.
@@ -102,7 +125,7 @@ func (a *app) readPackage(ctx context.Context, name string, config *deployConfig
 // upload sends a package and waits until the chaincode answers.
 func (a *app) upload(ctx context.Context, r *remote, pkg []byte, config deployConfig) error {
 	body, done := a.progress(bytes.NewReader(pkg), int64(len(pkg)), "uploading")
-	spec := client.DeploySpec{Channel: config.channel, Name: config.name, Version: config.version, Policy: config.policy}
+	spec := client.DeploySpec{Channel: config.channel, Name: config.name, Version: config.version, Policy: config.policy, Collections: config.collections}
 	deployed, err := r.Deploy(ctx, spec, body)
 	done()
 	if err != nil {

@@ -5,9 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+	"google.golang.org/protobuf/proto"
+
+	"peerless/shared/collection"
 	"peerless/shared/deploy"
 	"peerless/shared/gateway"
 	"peerless/shared/ledger"
@@ -66,8 +72,12 @@ func (d *development) tellCompiling(c *contract) {
 // update makes the channel run a contract's program.
 func (d *development) update(ctx context.Context, c *contract, program *deploy.Program) (gateway.Definition, error) {
 	version := program.Hash[:versionDigits]
+	collections, err := contractCollections(c.Dir)
+	if err != nil {
+		return gateway.Definition{}, err
+	}
 	current, err := d.Gateway.Definition(ctx, defaultChannel, c.Name)
-	if err == nil && current.Version == version {
+	if err == nil && current.Version == version && proto.Equal(current.Collections, collections) {
 		_, bindErr := d.Chaincodes.Binding(defaultChannel, c.Name)
 		if bindErr == nil {
 			return current, nil
@@ -84,7 +94,27 @@ func (d *development) update(ctx context.Context, c *contract, program *deploy.P
 	if err != nil {
 		return gateway.Definition{}, err
 	}
-	return d.Deploy(ctx, defaultChannel, pkg, gateway.Definition{Name: c.Name, Version: version})
+	return d.Deploy(ctx, defaultChannel, pkg, gateway.Definition{Name: c.Name, Version: version, Collections: collections})
+}
+
+// collectionsFile is where Fabric's samples keep a contract's collections of private data.
+const collectionsFile = "collections_config.json"
+
+// contractCollections reads the collections of the contract in a directory; nil if it has none.
+func contractCollections(dir string) (*peer.CollectionConfigPackage, error) {
+	name := filepath.Join(dir, collectionsFile)
+	text, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	collections, err := collection.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return collections, nil
 }
 
 // report tells that a contract could not be deployed.

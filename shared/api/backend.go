@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 
@@ -81,6 +82,8 @@ type DeploySpec struct {
 	Version  string // empty: the package decides
 	Policy   string // in Fabric's notation; empty: the channel's majority
 	Sequence int64  // 0: the next one
+	// Collections of private data, in Fabric's JSON; empty: none.
+	Collections string
 }
 
 // A Chaincode is one that a channel defines.
@@ -91,6 +94,8 @@ type Chaincode struct {
 	Policy    string `json:"policy,omitempty"`    // empty: the channel's majority
 	PackageID string `json:"packageId,omitempty"` // label:hash of the package installed; empty if it runs elsewhere
 	Language  string `json:"language,omitempty"`  // the package's type: golang, binary, ccaas; or in-process
+	// Collections of private data, as Fabric's file has them.
+	Collections json.RawMessage `json:"collections,omitempty"`
 }
 
 // Over returns the Gateway that is a gateway.Service. genesis makes the first block of a channel of these organisations.

@@ -53,7 +53,7 @@ type upload struct {
 // maxField is the size of a form's field other than the package.
 const maxField = 64 << 10
 
-// decodeUpload takes a package as the body, with name, version, policy and sequence in the query; or a form
+// decodeUpload takes a package as the body, with name, version, policy, collections and sequence in the query; or a form
 // (multipart/form-data) with these fields, in any order, before the file "package". What the package is, its first bytes
 // say, not its content type.
 func decodeUpload(q *request) (*upload, error) {
@@ -66,7 +66,7 @@ func decodeUpload(q *request) (*upload, error) {
 		return nil, &http.MaxBytesError{Limit: MaxPackage}
 	}
 	in := &upload{channel: q.channel}
-	query, err := parseQuery(q.Request, "name", "version", "policy", "sequence")
+	query, err := parseQuery(q.Request, "name", "version", "policy", "collections", "sequence")
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +118,8 @@ func (in *upload) set(name, value string) error {
 		in.spec.Version = value
 	case "policy":
 		in.spec.Policy = value
+	case "collections":
+		in.spec.Collections = value
 	case "sequence":
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil || n < 1 {
@@ -125,7 +127,7 @@ func (in *upload) set(name, value string) error {
 		}
 		in.spec.Sequence = n
 	default:
-		return unknown(name, "name, version, policy, sequence, and then the file package")
+		return unknown(name, "name, version, policy, collections, sequence, and then the file package")
 	}
 	return nil
 }

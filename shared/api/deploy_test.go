@@ -58,7 +58,7 @@ func TestDeploy(t *testing.T) {
 			t.Errorf("%s: got %d %v %s", kind, a.status, a.header, a.body)
 		}
 	}
-	body, header := form(t, []string{"name=e", "version=2", "policy=OR('Org2MSP.peer')", "sequence=9"}, zipped)
+	body, header := form(t, []string{"name=e", "version=2", "policy=OR('Org2MSP.peer')", "sequence=9", `collections=[{"name":"c"}]`}, zipped)
 	if a := do(t, h, "POST", chaincodesPath, body, header); a.status != 201 || string(fake.Package("alpha", "e")) != zipped {
 		t.Errorf("form: got %d %s", a.status, a.body)
 	}
@@ -66,7 +66,7 @@ func TestDeploy(t *testing.T) {
 	if err := json.Unmarshal(do(t, h, "GET", chaincodesPath+"/e", nil).body, &got); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(got, api.Chaincode{Name: "e", Version: "2", Sequence: 9, Policy: "OR('Org2MSP.peer')", Language: "golang"}); diff != "" {
+	if diff := cmp.Diff(got, api.Chaincode{Name: "e", Version: "2", Sequence: 9, Policy: "OR('Org2MSP.peer')", Language: "golang", Collections: json.RawMessage(`[{"name":"c"}]`)}); diff != "" {
 		t.Error(diff)
 	}
 	if a := do(t, h, "DELETE", chaincodesPath+"/e", nil); a.status != 204 || len(a.body) != 0 {

@@ -12,8 +12,10 @@ import (
 	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	"peerless/shared/channelconfig"
+	"peerless/shared/collection"
 	"peerless/shared/ledger"
 	"peerless/shared/msp"
 	"peerless/shared/policy"
@@ -31,12 +33,16 @@ func (s *Service) Define(ctx context.Context, channel string, creator *msp.Signe
 	if err != nil {
 		return d, invalidArgument("", "policy of chaincode %s: %v", d.Name, err)
 	}
+	channelConfig, err := s.Channel(ctx, channel)
+	if err != nil {
+		return d, err
+	}
 	wanted := d.Sequence
 	err = s.lifecycle(ctx, channel, creator, "CommitChaincodeDefinition", d.Name, func(current *ledger.Definition) (map[string][]byte, error) {
 		next := int64(1)
 		if current != nil {
 			next = current.Sequence + 1
-			if now := definition(current); now.Version == d.Version && now.Policy == d.Policy && now.InitRequired == d.InitRequired && (wanted == 0 || wanted == now.Sequence) {
+			if now := definition(current); now.Version == d.Version && now.Policy == d.Policy && now.InitRequired == d.InitRequired && proto.Equal(now.Collections, d.Collections) && (wanted == 0 || wanted == now.Sequence) {
 				d.Sequence = now.Sequence
 				return nil, nil
 			}
@@ -44,8 +50,11 @@ func (s *Service) Define(ctx context.Context, channel string, creator *msp.Signe
 		if wanted != 0 && wanted != next {
 			return nil, invalidArgument("", "the next sequence of chaincode %s is %d, not %d", d.Name, next, wanted)
 		}
+		if err := collection.Check(d.Collections, current.GetCollections(), channelConfig.Config()); err != nil {
+			return nil, invalidArgument("", "chaincode %s: %v", d.Name, err)
+		}
 		d.Sequence = next
-		return ledger.FormatDefinition(&ledger.Definition{Name: d.Name, Version: d.Version, Sequence: next, InitRequired: d.InitRequired, Policy: application})
+		return ledger.FormatDefinition(&ledger.Definition{Name: d.Name, Version: d.Version, Sequence: next, InitRequired: d.InitRequired, Policy: application, Collections: d.Collections})
 	})
 	return d, err
 }
@@ -194,7 +203,7 @@ func undefined(channel, name string) *Error {
 }
 
 func definition(d *ledger.Definition) Definition {
-	shown := Definition{Name: d.Name, Version: d.Version, Sequence: d.Sequence, InitRequired: d.InitRequired}
+	shown := Definition{Name: d.Name, Version: d.Version, Sequence: d.Sequence, InitRequired: d.InitRequired, Collections: d.Collections}
 	switch p := d.Policy.GetType().(type) {
 	case *peer.ApplicationPolicy_SignaturePolicy:
 		shown.Policy = policy.Format(p.SignaturePolicy)

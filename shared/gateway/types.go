@@ -55,6 +55,8 @@ type Definition struct {
 	// Policy endorses the chaincode's transactions: a signature policy in Fabric's notation, or the path of a channel policy.
 	// Empty: /Channel/Application/Endorsement, the channel's majority.
 	Policy string
+	// Collections of private data, as collection.Parse reads them; nil if there are none.
+	Collections *peer.CollectionConfigPackage
 	// InitRequired: the first transaction must be the chaincode's Init.
 	InitRequired bool
 }

@@ -22,6 +22,14 @@ type Definition struct {
 	Collections  *peer.CollectionConfigPackage // nil if there are none
 }
 
+// GetCollections returns the collections, nil also of no definition.
+func (d *Definition) GetCollections() *peer.CollectionConfigPackage {
+	if d == nil {
+		return nil
+	}
+	return d.Collections
+}
+
 // The keys of Fabric's lifecycle, core/chaincode/lifecycle/serializer.go.
 func metadataKey(name string) string     { return "namespaces/metadata/" + name }
 func fieldKey(name, field string) string { return "namespaces/fields/" + name + "/" + field }

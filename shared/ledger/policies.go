@@ -2,11 +2,11 @@ package ledger
 
 import (
 	"context"
-	"strings"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 	"google.golang.org/protobuf/proto"
 
+	"peerless/shared/collection"
 	"peerless/shared/policy"
 )
 
@@ -103,12 +103,9 @@ func (p *policies) regular(collection string) bool {
 	return p.satisfied[""]
 }
 
-// implicitPrefix begins the names of the collections that every organisation has, core/chaincode/implicitcollection.
-const implicitPrefix = "_implicit_org_"
-
 // collection evaluates a collection's own endorsement policy, if it has one. A collection that is not defined is refused.
 func (p *policies) collection(name string) (found, ok bool) {
-	if org, implicit := strings.CutPrefix(name, implicitPrefix); implicit {
+	if org, implicit := collection.Implicit(name); implicit {
 		return true, p.config.Satisfied("/Channel/Application/"+org+"/Endorsement", p.endorsers)
 	}
 	for _, c := range p.definition.Collections.GetConfig() {

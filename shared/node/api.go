@@ -10,6 +10,7 @@ import (
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 
 	"peerless/shared/api"
+	"peerless/shared/collection"
 	"peerless/shared/deploy"
 	"peerless/shared/gateway"
 )
@@ -37,11 +38,15 @@ func (d deployer) Deploy(ctx context.Context, by *api.Principal, channel string,
 	if err != nil {
 		return nil, fmt.Errorf("read package: %w", err)
 	}
+	collections, err := collection.Parse([]byte(spec.Collections))
+	if err != nil {
+		return nil, &api.Problem{Code: api.CodeInvalidRequest, Field: "collections", Detail: err.Error()}
+	}
 	creator, err := by.Signer()
 	if err != nil {
 		return nil, err
 	}
-	defined, err := d.deploy(ctx, creator, channel, raw, gateway.Definition{Name: spec.Name, Version: spec.Version, Policy: spec.Policy, Sequence: spec.Sequence})
+	defined, err := d.deploy(ctx, creator, channel, raw, gateway.Definition{Name: spec.Name, Version: spec.Version, Policy: spec.Policy, Sequence: spec.Sequence, Collections: collections})
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +88,10 @@ func (d deployer) Chaincode(ctx context.Context, channel, name string) (*api.Cha
 // chaincode joins what a channel defines with what is installed for it here.
 func (d deployer) chaincode(channel string, definition gateway.Definition) (*api.Chaincode, error) {
 	c := &api.Chaincode{Name: definition.Name, Version: definition.Version, Sequence: definition.Sequence, Policy: definition.Policy}
+	var err error
+	if c.Collections, err = collection.Format(definition.Collections); err != nil {
+		return nil, err
+	}
 	installed, err := d.Node.Chaincodes.Binding(channel, definition.Name)
 	if errors.Is(err, deploy.ErrNotFound) {
 		return c, nil

@@ -5,6 +5,7 @@ package apitest
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -363,6 +364,9 @@ func (f *Fake) Deploy(ctx context.Context, _ *api.Principal, channel string, spe
 		f.chaincodes, f.packages = make(map[string][]api.Chaincode), make(map[string][]byte)
 	}
 	c := api.Chaincode{Name: spec.Name, Version: spec.Version, Sequence: max(spec.Sequence, 1), Policy: spec.Policy, Language: "golang"}
+	if spec.Collections != "" {
+		c.Collections = json.RawMessage(spec.Collections)
+	}
 	if c.Name == "" {
 		c.Name = "labelled"
 	}

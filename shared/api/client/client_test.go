@@ -172,6 +172,11 @@ func TestChannelsAndChaincodes(t *testing.T) {
 	if list, err := c.Chaincodes(ctx, "trade"); err != nil || !cmp.Equal(list, []client.Chaincode{want}) {
 		t.Errorf("got %+v %v", list, err)
 	}
+	private := `[{"name":"prices","policy":"OR('Org1MSP.member')"}]`
+	spec = client.DeploySpec{Channel: "trade", Name: "offers", Collections: private}
+	if got, err := c.Deploy(ctx, spec, strings.NewReader("PK\x03\x04more")); err != nil || string(got.Collections) != private || string(fake.Package("trade", "offers")) != "PK\x03\x04more" {
+		t.Errorf("with collections: got %+v %v", got, err)
+	}
 	if one, err := c.Chaincode(ctx, "trade", "assets"); err != nil || !cmp.Equal(*one, want) {
 		t.Errorf("got %+v %v", one, err)
 	}

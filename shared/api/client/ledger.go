@@ -1,12 +1,17 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"mime/multipart"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +36,8 @@ type Chaincode struct {
 	Policy    string `json:"policy,omitempty"`
 	PackageID string `json:"packageId,omitempty"`
 	Language  string `json:"language,omitempty"`
+	// Collections of private data, as Fabric's file has them.
+	Collections json.RawMessage `json:"collections,omitempty"`
 }
 
 // Healthy returns nil if the server can commit.
@@ -82,25 +89,44 @@ func (c *Client) Chaincode(ctx context.Context, channel, name string) (*Chaincod
 type DeploySpec struct {
 	Channel, Name, Version, Policy string
 	Sequence                       int64
+	Collections                    string // of private data, in Fabric's JSON
 }
 
 // Deploy sends a package, a Fabric .tar.gz or a function zip, as it is read, and returns when the chaincode answers.
 func (c *Client) Deploy(ctx context.Context, spec DeploySpec, pkg io.Reader) (*Chaincode, error) {
-	query := make(url.Values)
-	for name, value := range map[string]string{"name": spec.Name, "version": spec.Version, "policy": spec.Policy} {
+	fields := make(url.Values)
+	for name, value := range map[string]string{"name": spec.Name, "version": spec.Version, "policy": spec.Policy, "collections": spec.Collections} {
 		if value != "" {
-			query.Set(name, value)
+			fields.Set(name, value)
 		}
 	}
 	if spec.Sequence != 0 {
-		query.Set("sequence", strconv.FormatInt(spec.Sequence, 10))
+		fields.Set("sequence", strconv.FormatInt(spec.Sequence, 10))
 	}
-	path := channelPath(spec.Channel) + "/chaincodes"
-	if len(query) > 0 {
-		path += "?" + query.Encode()
+	path, contentType := channelPath(spec.Channel)+"/chaincodes", "application/octet-stream"
+	switch {
+	case spec.Collections != "": // too long for an address
+		var err error
+		if pkg, contentType, err = form(fields, pkg); err != nil {
+			return nil, fmt.Errorf("deploy: %w", err)
+		}
+	case len(fields) > 0:
+		path += "?" + fields.Encode()
 	}
 	out := &Chaincode{}
-	return result(out, c.do(ctx, call{http.MethodPost, path, pkg, []string{"Content-Type", "application/octet-stream"}}, out))
+	return result(out, c.do(ctx, call{http.MethodPost, path, pkg, []string{"Content-Type", contentType}}, out))
+}
+
+// form is a form of the fields and then the package, which is read as the form is.
+func form(fields url.Values, pkg io.Reader) (body io.Reader, contentType string, err error) {
+	var begin bytes.Buffer
+	w := multipart.NewWriter(&begin)
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		err = errors.Join(err, w.WriteField(name, fields.Get(name)))
+	}
+	_, fileErr := w.CreateFormFile("package", "package")
+	end := strings.NewReader("\r\n--" + w.Boundary() + "--\r\n")
+	return io.MultiReader(&begin, pkg, end), w.FormDataContentType(), errors.Join(err, fileErr)
 }
 
 // Remove takes a chaincode off a channel. Its state and history stay.
