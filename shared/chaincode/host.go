@@ -36,6 +36,7 @@ type Invocation struct {
 	Input     *peer.ChaincodeInput // this execution's arguments, decorations inside
 	Init      bool                 // calls Init instead of Invoke
 	Tx        *simulate.Tx         // of Channel
+	LevelDB   bool                 // refuse rich queries, as a peer with LevelDB does
 
 	// Call runs another chaincode within this transaction. channel is empty for the invocation's own, which shares Tx;
 	// on another channel a call is read only. The text of its error reaches the contract as it is. Nil refuses all calls.

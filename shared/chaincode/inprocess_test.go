@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -454,6 +455,7 @@ func TestMissingFeatures(t *testing.T) {
 		return shim.Success(nil)
 	}})
 	inv = invocation(t, simtest.NewState(), "ask")
+	inv.LevelDB = true
 	must(t, host, inv)
 	want := map[string]string{}
 	for name := range ask {
@@ -507,5 +509,60 @@ func TestRefusedRegistration(t *testing.T) {
 	t.Parallel()
 	if _, err := chaincode.StartInProcess("", counter, chaincode.Config{}); !errors.Is(err, chaincode.ErrUnavailable) || !errors.Is(err, chaincode.ErrProtocol) {
 		t.Errorf("chaincode without a name: got %v", err)
+	}
+}
+
+// TestRichQuery reads documents through the stub: in more than one message, and by pages.
+func TestRichQuery(t *testing.T) {
+	t.Parallel()
+	state := simtest.NewState()
+	var pairs []string
+	for i := range 250 {
+		pairs = append(pairs, fmt.Sprintf("k%03d", i), fmt.Sprintf(`{"n":%d}`, i))
+	}
+	state.Put(t, "test", pairs...)
+	host := start(t, contract{"query": func(stub shim.ChaincodeStubInterface, _ []string) *peer.Response {
+		rows := func(it shim.StateQueryIteratorInterface) (keys []string) {
+			defer it.Close()
+			for it.HasNext() {
+				row, err := it.Next()
+				if err != nil {
+					return append(keys, err.Error())
+				}
+				keys = append(keys, row.Key)
+			}
+			return keys
+		}
+		it, err := stub.GetQueryResult(`{"selector":{"n":{"$lt":240}}}`)
+		if err != nil {
+			return fail(err)
+		}
+		whole := rows(it)
+		var paged []string
+		for bookmark := ""; ; {
+			it, metadata, err := stub.GetQueryResultWithPagination(`{"selector":{"n":{"$lt":240}}}`, 100, bookmark)
+			if err != nil {
+				return fail(err)
+			}
+			page := rows(it)
+			if int(metadata.FetchedRecordsCount) != len(page) {
+				return shim.Error(fmt.Sprintf("%d records are said to be fetched, there are %d", metadata.FetchedRecordsCount, len(page)))
+			}
+			if paged, bookmark = append(paged, page...), metadata.Bookmark; len(page) == 0 {
+				break
+			}
+		}
+		if len(whole) != 240 || !slices.Equal(whole, paged) {
+			return shim.Error(fmt.Sprintf("the whole: %v, by pages: %v", whole, paged))
+		}
+		_, err = stub.GetQueryResult(`{"selector":{"n":{"$foo":1}}}`)
+		return shim.Success([]byte(err.Error()))
+	}})
+	inv := invocation(t, state, "query")
+	result := must(t, host, inv)
+	want := "GET_QUERY_RESULT failed: transaction ID: " + inv.Proposal.TxID +
+		": error handling CouchDB request. Error:invalid_operator,  Status Code:400,  Reason:Invalid operator: $foo"
+	if got := result.Response.Message + string(result.Response.Payload); got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"peerless/shared/ledger"
 	"peerless/shared/simulate"
 )
 
@@ -67,8 +68,21 @@ func pageOf(metadata []byte) (*peer.QueryMetadata, error) {
 	return page, nil
 }
 
+// An iterator returns the rows of a range or of a rich query.
+type iterator interface {
+	Next(context.Context) (ledger.KV, bool, error)
+	// Bookmark is where the next page begins.
+	Bookmark(context.Context) (string, error)
+	Close()
+}
+
+var (
+	_ iterator = (*simulate.Iterator)(nil)
+	_ iterator = (*simulate.Documents)(nil)
+)
+
 // page answers with a whole page. Its iterator needs no closing, though the shim asks for it.
-func (e *execution) page(ctx context.Context, it *simulate.Iterator) ([]byte, error) {
+func (e *execution) page(ctx context.Context, it iterator) ([]byte, error) {
 	e.queryID++
 	response := &peer.QueryResponse{Id: strconv.Itoa(e.queryID)}
 	next := rows(e.inv.Chaincode, it)
@@ -97,7 +111,7 @@ func (e *execution) page(ctx context.Context, it *simulate.Iterator) ([]byte, er
 	return encoded(response)
 }
 
-func rows(ns string, it *simulate.Iterator) func(context.Context) (proto.Message, bool, error) {
+func rows(ns string, it iterator) func(context.Context) (proto.Message, bool, error) {
 	return func(ctx context.Context) (proto.Message, bool, error) {
 		row, ok, err := it.Next(ctx)
 		if err != nil || !ok {
@@ -130,8 +144,8 @@ func (e *execution) getHistory(ctx context.Context, m *peer.GetHistoryForKey) ([
 	return e.open(ctx, &query{next: next, close: it.Close})
 }
 
-// getQueryResult refuses rich queries as a peer with LevelDB does.
-func (e *execution) getQueryResult(_ context.Context, m *peer.GetQueryResult) ([]byte, error) {
+// getQueryResult answers a rich query, or refuses it as a peer with LevelDB does.
+func (e *execution) getQueryResult(ctx context.Context, m *peer.GetQueryResult) ([]byte, error) {
 	page, err := pageOf(m.Metadata)
 	if err != nil {
 		return nil, err
@@ -139,10 +153,27 @@ func (e *execution) getQueryResult(_ context.Context, m *peer.GetQueryResult) ([
 	if err := e.private(m.Collection); err != nil {
 		return nil, err
 	}
-	if page != nil {
+	ns := e.inv.Chaincode
+	switch {
+	case e.inv.LevelDB && page != nil:
 		return nil, errRichPage
+	case e.inv.LevelDB:
+		return nil, errRichQuery
+	case page != nil:
+		it, err := e.inv.Tx.QueryPage(ctx, ns, m.Query, page.PageSize, page.Bookmark)
+		if err != nil {
+			return nil, err
+		}
+		defer it.Close()
+		return e.page(ctx, it)
+	case len(e.queries) == maxOpenQueries:
+		return nil, errTooManyQueries
 	}
-	return nil, errRichQuery
+	it, err := e.inv.Tx.Query(ctx, ns, m.Query)
+	if err != nil {
+		return nil, err
+	}
+	return e.open(ctx, &query{next: rows(ns, it), close: it.Close})
 }
 
 // open enters an iterator and answers with its first rows.

@@ -190,7 +190,7 @@ func replay(t *testing.T, state *simtest.State, records []record) {
 	}
 	inv := &chaincode.Invocation{
 		Channel: start.ChannelId, Chaincode: "probe", Proposal: proposal, Input: proposal.Input,
-		Tx: simulate.New(state.View(t), start.Txid),
+		Tx: simulate.New(state.View(t), start.Txid), LevelDB: true, // as the recorded network's peers
 		Call: func(_ context.Context, channel, name string, _ *peer.ChaincodeInput) (*peer.Response, error) {
 			if channel != "" || name != "other" {
 				return nil, errors.New("execute failed: invalid invocation: [channel alpha] failed to get chaincode container info for nosuch: chaincode nosuch not found")

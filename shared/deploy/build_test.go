@@ -44,7 +44,7 @@ func greeter(t testing.TB, greeting string) string {
 		"words/words_test.go":  "package words\n",
 		"unused/unused.go":     "package unused\n",
 		"META-INF/ignored.txt": "",
-		"cmd/greet/META-INF/statedb/couchdb/indexes/i.json": "{}",
+		"cmd/greet/META-INF/statedb/couchdb/indexes/i.json": `{"index":{"fields":["a"]}}`,
 	})
 }
 

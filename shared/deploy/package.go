@@ -9,10 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
+
+	"peerless/shared/mango"
 )
 
 // Errors of reading a package, wrapped with what is wrong and where.
@@ -45,7 +49,11 @@ const (
 	connectionFile = "connection.json"
 	programFile    = "bin/chaincode"
 	sourceDir      = "src/"
+	indexesDir     = "META-INF/statedb/couchdb/indexes/"
 )
+
+// MaxIndexes is the most indexes that a package may bring: each costs a write with every write.
+const MaxIndexes = 64
 
 // labels are what Fabric allows (core/chaincode/persistence, LabelRegexp).
 var labels = regexp.MustCompile(`^[[:alnum:]][[:alnum:]_.+-]*$`)
@@ -73,6 +81,9 @@ type Package struct {
 	ID string
 	// Connection is the service of a ccaas package, nil otherwise.
 	Connection *Connection
+	// Indexes are the definitions of the indexes of its public state, by file name: the package's
+	// META-INF/statedb/couchdb/indexes/*.json.
+	Indexes []string
 
 	code []byte // code.tar.gz
 }
@@ -178,11 +189,23 @@ func validImportPath(p string) bool {
 // readCode checks the code of a package, and that it is what the type wants.
 func (p *Package) readCode() error {
 	var found bool
+	indexes := make(map[string]string)
 	err := readArchive(p.code, func(e *entry) error {
 		if e.directory {
 			return nil
 		}
 		switch {
+		case path.Dir(e.name)+"/" == indexesDir && path.Ext(e.name) == ".json":
+			raw, err := io.ReadAll(e.body)
+			if err != nil {
+				return err
+			}
+			if _, err := mango.ParseIndex(raw); err != nil {
+				return fmt.Errorf("%w: %s: %w", ErrInvalidPackage, e.name, err)
+			}
+			if indexes[e.name] = string(raw); len(indexes) > MaxIndexes {
+				return fmt.Errorf("%w: more than %d indexes in %s", ErrInvalidPackage, MaxIndexes, indexesDir)
+			}
 		case p.Type == Service && e.name == connectionFile:
 			found = true
 			raw, err := io.ReadAll(e.body)
@@ -200,6 +223,9 @@ func (p *Package) readCode() error {
 	})
 	if err != nil {
 		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(indexes)) {
+		p.Indexes = append(p.Indexes, indexes[name])
 	}
 	if !found {
 		want := map[Type]string{Service: connectionFile, Binary: programFile, Golang: "a Go file under " + sourceDir}[p.Type]

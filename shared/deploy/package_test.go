@@ -72,7 +72,7 @@ func TestParsePackage(t *testing.T) {
 	}{
 		"golang": {
 			golangMetadata,
-			[]tarEntry{directory("src"), directory("src/"), text("src/go.mod", "module example.org/basic"), text("src/main.go", "package main"), text("META-INF/statedb/couchdb/indexes/i.json", "{}")},
+			[]tarEntry{directory("src"), directory("src/"), text("src/go.mod", "module example.org/basic"), text("src/main.go", "package main"), text("META-INF/statedb/couchdb/indexes/i.json", `{"index":{"fields":["a"]}}`)},
 			Package{Metadata: Metadata{Type: Golang, Label: "basic_1.0", Path: "example.org/basic"}},
 		},
 		"golang in capitals, names with a dot": {

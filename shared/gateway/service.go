@@ -29,6 +29,12 @@ const (
 	TimeWindow = 15 * time.Minute
 )
 
+// The state databases of Fabric, as core.yaml's ledger.state.stateDatabase names them.
+const (
+	CouchDB = "CouchDB"
+	LevelDB = "goleveldb"
+)
+
 // Chaincodes says where chaincodes run.
 type Chaincodes interface {
 	// Host returns what runs a channel's chaincode, or an error wrapping ledger.ErrNotFound if nothing is installed for it.
@@ -48,6 +54,9 @@ type Config struct {
 	Chaincodes    Chaincodes
 	Organizations Organizations
 
+	// StateDatabase is the one that contracts are to find: CouchDB, the default, answers rich queries, LevelDB refuses them. It is
+	// the store's state either way.
+	StateDatabase string
 	// ChaincodeTime a contract may take for one execution. Default ChaincodeTime.
 	ChaincodeTime time.Duration
 	// Attempts is how often a transaction that loses its race is simulated in all. Default 20.
@@ -70,6 +79,13 @@ type Service struct {
 func New(config Config) (*Service, error) {
 	if config.Ledger == nil || config.Chaincodes == nil || config.Organizations == nil {
 		return nil, errors.New("new gateway: a ledger, chaincodes and organisations are required")
+	}
+	switch config.StateDatabase {
+	case "":
+		config.StateDatabase = CouchDB
+	case CouchDB, LevelDB:
+	default:
+		return nil, fmt.Errorf("new gateway: the state database is %s or %s, not %q", CouchDB, LevelDB, config.StateDatabase)
 	}
 	if config.ChaincodeTime == 0 {
 		config.ChaincodeTime = ChaincodeTime

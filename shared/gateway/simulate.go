@@ -166,6 +166,7 @@ func (r *run) execute(ctx context.Context, name string, input *peer.ChaincodeInp
 	defer cancel()
 	return host.Execute(ctx, &chaincode.Invocation{
 		Channel: r.channel, Chaincode: name, Proposal: r.proposal, Input: input, Init: isInit, Tx: r.tx, Call: r.call,
+		LevelDB: r.StateDatabase == LevelDB,
 	})
 }
 

@@ -258,7 +258,7 @@ func replay(ctx context.Context, view View, block *common.Block) (*judge, error)
 	if err != nil || len(codes) != len(block.Data.Data) {
 		return nil, fmt.Errorf("block %d has no verdict for each transaction: %w", number, ErrDamaged)
 	}
-	j := newJudge("", nil, view, number, nil)
+	j := newJudge("", nil, view, number, make(map[string]*Definition))
 	for i, raw := range block.Data.Data {
 		tx, _ := wire.ParseEnvelope(raw)
 		if tx == nil {

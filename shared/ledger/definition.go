@@ -7,6 +7,8 @@ import (
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer/lifecycle"
 	"google.golang.org/protobuf/proto"
+
+	"peerless/shared/mango"
 )
 
 // LifecycleNamespace is the namespace of chaincode definitions, Fabric's _lifecycle.
@@ -20,6 +22,9 @@ type Definition struct {
 	InitRequired bool
 	Policy       *peer.ApplicationPolicy
 	Collections  *peer.CollectionConfigPackage // nil if there are none
+	Indexes      []string                      // definitions of the indexes of the public state, each as mango.ParseIndex takes it
+
+	indexes []*mango.Index // Indexes, of a definition that was read
 }
 
 // GetCollections returns the collections, nil also of no definition.
@@ -79,6 +84,11 @@ func FormatDefinition(d *Definition) (map[string][]byte, error) {
 			return nil, fmt.Errorf("format definition of %s: %w", d.Name, err)
 		}
 	}
+	if len(d.Indexes) > 0 {
+		if writes[indexesKey(d.Name)], err = formatIndexes(d.Indexes); err != nil {
+			return nil, fmt.Errorf("format definition of %s: %w", d.Name, err)
+		}
+	}
 	return writes, nil
 }
 
@@ -88,7 +98,7 @@ func DefinitionKeys(name string) []string {
 	for _, f := range definitionFields {
 		keys = append(keys, fieldKey(name, f))
 	}
-	return keys
+	return append(keys, indexesKey(name))
 }
 
 // ReadDefinition returns the definition of a chaincode, nil if the channel has none.
@@ -102,7 +112,7 @@ func ReadDefinition(ctx context.Context, view View, name string) (*Definition, e
 	}
 	d := &Definition{Name: name}
 	fields := make([]*lifecycle.StateData, len(items))
-	for i, item := range items[1:] {
+	for i, item := range items[1 : 1+len(definitionFields)] {
 		fields[i] = &lifecycle.StateData{}
 		if item == nil {
 			continue
@@ -124,6 +134,9 @@ func ReadDefinition(ctx context.Context, view View, name string) (*Definition, e
 		if proto.Unmarshal(packed, d.Collections) != nil {
 			return nil, fmt.Errorf("read definition of %s: collections: %w", name, ErrDamaged)
 		}
+	}
+	if item := items[len(items)-1]; item != nil {
+		d.Indexes, d.indexes = parseIndexes(item.Value)
 	}
 	return d, nil
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"peerless/shared/channelconfig"
+	"peerless/shared/mango"
 	"peerless/shared/policy"
 	"peerless/shared/receipt"
 	"peerless/shared/wire"
@@ -34,13 +35,18 @@ type judge struct {
 	codes    []peer.TxValidationCode // of the transactions so far
 	tree     receipt.Tree            // of the transactions so far
 	next     *channelconfig.Config   // set by a configuration transaction
+
+	reindexed map[string][]*mango.Index // of chaincodes whose indexes the block changes
 }
 
 func newJudge(channel string, config *channelconfig.Config, view View, number uint64, definitions map[string]*Definition) *judge {
-	return &judge{
+	j := &judge{
 		channel: channel, config: config, view: view, before: newReader(view), updates: newUpdates(number), definitions: definitions,
 		seen: make(map[string]bool), endorsed: make(map[string]bool), indexed: make(map[string]*TxEntry), params: make(map[stateKey]bool),
+		reindexed: make(map[string][]*mango.Index),
 	}
+	j.updates.indexes = j.indexes
+	return j
 }
 
 // prefetch reads what judging the transactions needs in as few calls as the store allows.
@@ -84,6 +90,9 @@ func (j *judge) accept(ctx context.Context, c *checked, code peer.TxValidationCo
 	}
 	if code == peer.TxValidationCode_VALID && c.tx.RWSet != nil {
 		if err := j.updates.apply(ctx, j.before, c.tx, j.position); err != nil {
+			return err
+		}
+		if err := j.buildIndexes(ctx, c.tx.RWSet); err != nil {
 			return err
 		}
 	}

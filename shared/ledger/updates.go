@@ -43,6 +43,7 @@ type updates struct {
 	number  uint64 // of the block
 	keys    *btree.BTreeG[update]
 	history []Change
+	indexes indexesOf // of the public state
 }
 
 func newUpdates(number uint64) *updates {
@@ -52,7 +53,7 @@ func newUpdates(number uint64) *updates {
 
 // snapshot returns the updates as they are now.
 func (u *updates) snapshot() *updates {
-	return &updates{number: u.number, keys: u.keys.Copy(), history: slices.Clip(u.history)}
+	return &updates{number: u.number, keys: u.keys.Copy(), history: slices.Clip(u.history), indexes: u.indexes}
 }
 
 func (u *updates) get(k stateKey) (update, bool) { return u.keys.Get(update{stateKey: k}) }
@@ -158,6 +159,9 @@ func (u *updates) apply(ctx context.Context, before *reader, tx *wire.Transactio
 				continue
 			}
 		}
+		if err := u.reindex(ctx, before, next); err != nil {
+			return err
+		}
 		u.keys.Set(next)
 	}
 	u.addHistory(tx, version)
@@ -197,11 +201,11 @@ func (u *updates) writes() []Write {
 }
 
 // commitHash continues the chain of hashes over the state's updates, which Fabric's peers put into a block's metadata.
-// The log's hashes are no part of it: Fabric has none.
+// The log's hashes and the indexes' entries are no part of it: Fabric has none.
 func (u *updates) commitHash(previous []byte, codes []peer.TxValidationCode) []byte {
 	all := make([]wire.Update, 0, u.keys.Len())
 	u.keys.Scan(func(up update) bool {
-		if up.namespace == TreeNamespace {
+		if up.namespace == TreeNamespace || isIndex(up.namespace) {
 			return true
 		}
 		namespace, collection, _ := strings.Cut(up.namespace, hashedMark)

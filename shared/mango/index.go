@@ -1,7 +1,9 @@
 package mango
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,9 +22,16 @@ type Index struct {
 
 	fields  []Sort
 	partial *Selector // documents that it keeps; nil: all
+	text    string    // the definition, the same for the same index
 }
 
-// ParseIndex reads an index definition: a file of a chaincode package's META-INF/statedb/couchdb/indexes.
+// Equal reports whether two indexes have the same name and keep the same.
+func (x *Index) Equal(o *Index) bool {
+	return x.DesignDocument == o.DesignDocument && x.Name == o.Name && x.text == o.text
+}
+
+// ParseIndex reads an index definition: a file of a chaincode package's META-INF/statedb/couchdb/indexes. An index without a name
+// is named by its hash, one without a design document is alone in one by its name.
 func ParseIndex(raw []byte) (*Index, error) {
 	v, err := parse(raw)
 	if err != nil {
@@ -53,7 +62,22 @@ func ParseIndex(raw []byte) (*Index, error) {
 	if !ok {
 		return nil, errors.New(`the index has no "index" object with its fields`)
 	}
-	return x, x.readFields(index)
+	if err := x.readFields(index); err != nil {
+		return nil, err
+	}
+	canonical, err := json.Marshal(index)
+	if err != nil {
+		return nil, err
+	}
+	x.text = string(canonical)
+	if x.Name == "" {
+		sum := sha256.Sum256(canonical)
+		x.Name = hex.EncodeToString(sum[:8])
+	}
+	if x.DesignDocument == "" {
+		x.DesignDocument = x.Name
+	}
+	return x, nil
 }
 
 func (x *Index) readFields(index map[string]any) (err error) {

@@ -57,6 +57,7 @@ func Start(ctx context.Context, config Config) (*Network, conformance.Identities
 	n := &Network{ledger: channels, hosts: hosts{start: config.Host}}
 	n.gateway, err = peerlessgateway.New(peerlessgateway.Config{
 		Ledger: channels, Chaincodes: &n.hosts, Organizations: registry, ChaincodeTime: chaincodeTime,
+		StateDatabase: peerlessgateway.LevelDB, // the recorded network's
 	})
 	if err == nil {
 		err = n.setUp(ctx, registry, orderer)

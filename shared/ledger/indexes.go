@@ -1,0 +1,210 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"peerless/shared/mango"
+	"peerless/shared/wire"
+)
+
+// Indexes for rich queries. A chaincode's definition names them, in a field of the lifecycle namespace that Fabric does not have,
+// and the block that changes the definition fills them. From then on each block's batch holds what it does to their entries, so
+// that they are as old as the state beside them, whatever interrupts an Apply. They follow from the chain: an audit compares
+// them too.
+//
+// An index has a namespace of its own, which no transaction can write: the key is the entry (mango.Index.Entry), the value the
+// document's key.
+const indexMark = "$$i"
+
+// IndexNamespace is the namespace of an index of a chaincode's public state.
+func IndexNamespace(chaincode string, x *mango.Index) string {
+	return chaincode + indexMark + x.DesignDocument + "/" + x.Name
+}
+
+func isIndex(namespace string) bool { return strings.Contains(namespace, indexMark) }
+
+// indexesKey is the lifecycle namespace's key of a chaincode's indexes.
+func indexesKey(name string) string { return fieldKey(name, "Indexes") }
+
+func formatIndexes(definitions []string) ([]byte, error) {
+	list := make([]json.RawMessage, len(definitions))
+	for i, d := range definitions {
+		list[i] = json.RawMessage(d)
+	}
+	return json.Marshal(list)
+}
+
+// parseIndexes reads what formatIndexes made. A definition that is none, or has the name of an earlier one, is left out: what
+// a transaction wrote cannot be refused any more, and every reader leaves out the same.
+func parseIndexes(raw []byte) (definitions []string, indexes []*mango.Index) {
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) != nil {
+		return nil, nil
+	}
+	for _, d := range list {
+		x, err := mango.ParseIndex(d)
+		if err != nil || slices.ContainsFunc(indexes, func(o *mango.Index) bool { return o.DesignDocument == x.DesignDocument && o.Name == x.Name }) {
+			continue
+		}
+		definitions, indexes = append(definitions, string(d)), append(indexes, x)
+	}
+	return definitions, indexes
+}
+
+// CheckIndexes says what is wrong with index definitions, before they go into a chaincode's definition.
+func CheckIndexes(definitions []string) error {
+	seen := make(map[string]bool)
+	for _, d := range definitions {
+		x, err := mango.ParseIndex([]byte(d))
+		if err != nil {
+			return err
+		}
+		if name := IndexNamespace("", x); seen[name] {
+			return fmt.Errorf("there are two indexes by the name %s in the design document %s", x.Name, x.DesignDocument)
+		} else {
+			seen[name] = true
+		}
+	}
+	return nil
+}
+
+// ReadIndexes returns the indexes of a chaincode's public state.
+func ReadIndexes(ctx context.Context, view View, chaincode string) ([]*mango.Index, error) {
+	items, err := view.Get(ctx, LifecycleNamespace, []string{indexesKey(chaincode)})
+	if err != nil {
+		return nil, fmt.Errorf("read indexes of %s: %w", chaincode, err)
+	}
+	if items[0] == nil {
+		return nil, nil
+	}
+	_, indexes := parseIndexes(items[0].Value)
+	return indexes, nil
+}
+
+// indexesOf returns the indexes of a namespace.
+type indexesOf func(ctx context.Context, namespace string) ([]*mango.Index, error)
+
+// indexes returns those of a chaincode's namespace as the block so far leaves them.
+func (j *judge) indexes(ctx context.Context, namespace string) ([]*mango.Index, error) {
+	if indexes, ok := j.reindexed[namespace]; ok {
+		return indexes, nil
+	}
+	if strings.HasPrefix(namespace, "_") || strings.Contains(namespace, "$$") {
+		return nil, nil
+	}
+	d, err := j.definition(ctx, namespace)
+	if err != nil || d == nil {
+		return nil, err
+	}
+	return d.indexes, nil
+}
+
+// reindex moves a key's entries in the indexes of its namespace. It is called before the update is made.
+func (u *updates) reindex(ctx context.Context, before *reader, next update) error {
+	indexes, err := u.indexes(ctx, next.namespace)
+	if err != nil || len(indexes) == 0 {
+		return err
+	}
+	var current *Item
+	if up, ok := u.get(next.stateKey); ok {
+		current = up.item
+	} else if current, err = before.get(ctx, next.stateKey); err != nil {
+		return err
+	}
+	for _, x := range indexes {
+		namespace := IndexNamespace(next.namespace, x)
+		from, had := entry(x, next.key, current)
+		to, has := entry(x, next.key, next.item)
+		if had && (!has || from != to) {
+			u.keys.Set(update{stateKey: stateKey{namespace, from}, tx: next.tx})
+		}
+		if has {
+			u.keys.Set(update{stateKey: stateKey{namespace, to}, tx: next.tx, item: &Item{Value: []byte(next.key), Version: next.item.Version}})
+		}
+	}
+	return nil
+}
+
+func entry(x *mango.Index, key string, item *Item) (string, bool) {
+	if item == nil || key == "" {
+		return "", false
+	}
+	return x.Entry(mango.ParseDocument(key, item.Value))
+}
+
+// buildIndexes empties and fills the indexes that a valid transaction's change of a definition takes away and adds. It costs a
+// write for every document of the chaincode, in this one block.
+func (j *judge) buildIndexes(ctx context.Context, set *wire.RWSet) error {
+	for i := range set.Namespaces {
+		ns := &set.Namespaces[i]
+		if ns.Namespace != LifecycleNamespace {
+			continue
+		}
+		for _, w := range ns.KV.GetWrites() {
+			name, ok := strings.CutSuffix(strings.TrimPrefix(w.Key, "namespaces/fields/"), "/Indexes")
+			if !ok || w.Key != indexesKey(name) {
+				continue
+			}
+			if err := j.rebuild(ctx, name, w.Value); err != nil {
+				return fmt.Errorf("indexes of chaincode %s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// rebuild makes a chaincode's indexes what the definitions say. One whose definition stays as it is is left alone.
+func (j *judge) rebuild(ctx context.Context, name string, raw []byte) error {
+	was, err := j.indexes(ctx, name)
+	if err != nil {
+		return err
+	}
+	_, indexes := parseIndexes(raw)
+	j.reindexed[name] = indexes
+	for _, x := range was {
+		if !slices.ContainsFunc(indexes, x.Equal) {
+			namespace := IndexNamespace(name, x)
+			err := j.each(ctx, namespace, func(row KV) {
+				j.updates.keys.Set(update{stateKey: stateKey{namespace, row.Key}, tx: j.position})
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	fresh := slices.DeleteFunc(slices.Clone(indexes), func(x *mango.Index) bool { return slices.ContainsFunc(was, x.Equal) })
+	if len(fresh) == 0 {
+		return nil
+	}
+	version := Version{j.updates.number, j.position}
+	return j.each(ctx, name, func(row KV) {
+		for _, x := range fresh {
+			if key, ok := entry(x, row.Key, row.Item); ok {
+				j.updates.keys.Set(update{stateKey: stateKey{IndexNamespace(name, x), key}, tx: j.position,
+					item: &Item{Value: []byte(row.Key), Version: version}})
+			}
+		}
+	})
+}
+
+// each calls visit for the rows of a namespace as the block so far leaves them.
+func (j *judge) each(ctx context.Context, namespace string, visit func(KV)) error {
+	over := &overlay{View: j.view, updates: j.updates.snapshot()}
+	for start := ""; ; {
+		rows, err := over.Range(ctx, namespace, start, "", rangePage)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			visit(row)
+		}
+		if len(rows) < rangePage {
+			return nil
+		}
+		start = rows[len(rows)-1].Key + "\x00"
+	}
+}

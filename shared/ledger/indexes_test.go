@@ -1,0 +1,156 @@
+package ledger_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+
+	"peerless/shared/ledger"
+	"peerless/shared/mango"
+	"peerless/shared/policy"
+	"peerless/shared/store/mem"
+)
+
+// redefine commits a definition of cc with these indexes.
+func (f *fixture) redefine(sequence int64, indexes ...string) {
+	f.t.Helper()
+	envelope, err := policy.Parse("OR('Org1MSP.peer','Org2MSP.peer')")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	writes, err := ledger.FormatDefinition(&ledger.Definition{Name: "cc", Version: "1", Sequence: sequence, Indexes: indexes,
+		Policy: &peer.ApplicationPolicy{Type: &peer.ApplicationPolicy_SignaturePolicy{SignaturePolicy: envelope}}})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	set := &kvrwset.KVRWSet{}
+	for _, key := range ledger.DefinitionKeys("cc") {
+		set.Writes = append(set.Writes, &kvrwset.KVWrite{Key: key, Value: writes[key], IsDelete: writes[key] == nil})
+	}
+	s := f.sign(transaction{chaincode: ledger.LifecycleNamespace, endorsers: []string{"Org1MSP", "Org2MSP"}, set: rwset(ledger.LifecycleNamespace, set)})
+	if v := f.submit(s); v.Code != peer.TxValidationCode_VALID {
+		f.t.Fatalf("define cc again: %s", v.Code)
+	}
+}
+
+// rows returns all rows of a namespace.
+func (f *fixture) rows(namespace string) []ledger.KV {
+	f.t.Helper()
+	view, err := f.channel.View(context.Background())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer view.Close()
+	rows, err := view.Range(context.Background(), namespace, "", "", 10_000)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return rows
+}
+
+// checkIndexes compares the indexes with what the documents say.
+func (f *fixture) checkIndexes(definitions ...string) {
+	f.t.Helper()
+	for _, definition := range definitions {
+		x, err := mango.ParseIndex([]byte(definition))
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		want := make(map[string]string)
+		for _, row := range f.rows("cc") {
+			if entry, ok := x.Entry(mango.ParseDocument(row.Key, row.Item.Value)); ok {
+				want[entry] = row.Key
+			}
+		}
+		got := make(map[string]string)
+		for _, row := range f.rows(ledger.IndexNamespace("cc", x)) {
+			got[row.Key] = string(row.Item.Value)
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			f.t.Errorf("index %s holds %q, the documents say %q", x.Name, got, want)
+		}
+	}
+}
+
+const (
+	byOwner = `{"index":{"fields":["owner"]},"ddoc":"owner","name":"owner","type":"json"}`
+	bySize  = `{"index":{"fields":[{"size":"desc"},{"owner":"desc"}]},"ddoc":"size","name":"size"}`
+	blue    = `{"index":{"fields":["size"],"partial_filter_selector":{"color":"blue"}},"ddoc":"blue","name":"blue"}`
+)
+
+// TestIndexes changes documents and definitions at random, on stores that apply in the append's write and later.
+func TestIndexes(t *testing.T) {
+	t.Parallel()
+	for _, config := range []mem.Config{{}, {SeparateApply: true}, {SeparateApply: true, Loose: true}} {
+		t.Run(fmt.Sprintf("separate=%v,loose=%v", config.SeparateApply, config.Loose), func(t *testing.T) {
+			t.Parallel()
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			random := rand.New(rand.NewPCG(seed, 0))
+			f := newFixture(t, config)
+			write := func() {
+				set := &kvrwset.KVRWSet{}
+				for range 1 + random.IntN(4) {
+					w := &kvrwset.KVWrite{Key: fmt.Sprintf("k%d", random.IntN(12))}
+					switch random.IntN(6) {
+					case 0:
+						w.IsDelete = true
+					case 1:
+						w.Value = []byte("no document")
+					default:
+						w.Value = fmt.Appendf(nil, `{"owner":%q,"size":%d,"color":%q}`, []string{"tom", "ann"}[random.IntN(2)], random.IntN(4), []string{"blue", "red"}[random.IntN(2)])
+					}
+					set.Writes = append(set.Writes, w)
+				}
+				f.submit(f.sign(transaction{set: rwset("cc", set)}))
+			}
+			for sequence, indexes := range [][]string{{byOwner}, {byOwner, bySize}, {bySize, blue}, {strings.Replace(blue, "blue\"}", "red\"}", 1)}, nil, {byOwner, bySize, blue}} {
+				for range 8 {
+					write()
+				}
+				f.redefine(int64(sequence+2), indexes...)
+				f.checkIndexes(indexes...)
+				for range 8 {
+					write()
+				}
+				f.checkIndexes(indexes...)
+				if len(indexes) == 0 && len(f.rows("cc$$iblue/blue"))+len(f.rows("cc$$iowner/owner")) > 0 {
+					t.Error("entries of an index are left after its end")
+				}
+			}
+		})
+	}
+}
+
+// TestIndexNamespace refuses a transaction that writes an index by itself.
+func TestIndexNamespace(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, mem.Config{})
+	f.redefine(2, byOwner)
+	set := rwset("cc$$iowner/owner", &kvrwset.KVRWSet{Writes: []*kvrwset.KVWrite{{Key: "x", Value: []byte("k")}}})
+	if v := f.submit(f.sign(transaction{set: set})); v.Code != peer.TxValidationCode_INVALID_CHAINCODE {
+		t.Errorf("a transaction that writes an index: %s, want INVALID_CHAINCODE", v.Code)
+	}
+}
+
+// TestBadIndexDefinitions leaves out what a definition should not hold.
+func TestBadIndexDefinitions(t *testing.T) {
+	t.Parallel()
+	if err := ledger.CheckIndexes([]string{byOwner, bySize}); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range [][]string{{`{}`}, {byOwner, byOwner}} {
+		if err := ledger.CheckIndexes(bad); err == nil {
+			t.Errorf("%v is taken", bad)
+		}
+	}
+	f := newFixture(t, mem.Config{})
+	f.redefine(2, byOwner, `{"index":5}`, strings.Replace(byOwner, "[\"owner\"]", "[\"size\"]", 1))
+	f.submit(f.sign(transaction{set: rwset("cc", &kvrwset.KVRWSet{Writes: []*kvrwset.KVWrite{{Key: "a", Value: []byte(`{"owner":"tom"}`)}}})}))
+	f.checkIndexes(byOwner)
+}
