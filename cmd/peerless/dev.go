@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -82,7 +81,7 @@ func (a *app) dev(ctx context.Context, config devConfig) (err error) {
 	if err := p.EnsureChannel(ctx, defaultChannel); err != nil {
 		return fmt.Errorf("open the channel %s: %w", defaultChannel, err)
 	}
-	handler, err := p.Handler(p.devAuth(), 0)
+	handler, err := p.Handler(p.DevAuth(), 0)
 	if err != nil {
 		return err
 	}
@@ -139,13 +138,6 @@ type contract struct {
 
 	updating sync.Mutex // held while it is built and deployed
 	running  string     // hash of the source that runs, empty after a failure
-}
-
-// devAuth believes what requests say about who sends them.
-func (p *platform) devAuth() *api.DevAuth {
-	return &api.DevAuth{Organization: p.Organization, Signer: p.User, Known: func(mspID string) bool {
-		return slices.Contains(p.Organizations.Organizations(), mspID)
-	}}
 }
 
 // findContracts finds the contracts in the directories given, or where they are by default.

@@ -96,3 +96,9 @@ func problemOfVerdict(txID string, code peer.TxValidationCode) *Problem {
 	}
 	return p
 }
+
+// AnswerTooLarge answers that an answer was larger than what carries it, which is limit bytes.
+func AnswerTooLarge(limit int) http.Handler {
+	return &Problem{Code: CodeTooLarge, Limit: int64(limit),
+		Detail: fmt.Sprintf("the answer is larger than the %d bytes that can be carried here: ask for less at once, or for JSON instead of protobuf", limit)}
+}

@@ -62,6 +62,9 @@ func (h *Handler) events(ctx context.Context, p *Principal, in *eventsQuery) (re
 	if len(p.Chaincodes) > 0 && (in.chaincode == "" || !p.seesChaincode(in.chaincode)) {
 		return nil, forbidden("this key is for certain chaincodes: name one of them, ?chaincode=")
 	}
+	if !in.poll && h.NoStreams {
+		return nil, invalid("wait", "server-sent events cannot be carried here: long-poll with ?wait=20s, and give the answer's cursor as from")
+	}
 	if in.from == nil {
 		channel, err := h.Gateway.Channel(ctx, in.channel)
 		if err != nil {

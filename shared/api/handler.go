@@ -26,6 +26,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Heartbeat is the pause after which a silent event stream sends a comment. Default: 15 s.
 	Heartbeat time.Duration
+	// NoStreams: what carries the answers carries no streams. Events are then for long polls only.
+	NoStreams bool
 }
 
 // Handler serves the API. Close it to end the event streams.

@@ -106,6 +106,9 @@ func (p *Problem) MarshalJSON() ([]byte, error) {
 	})
 }
 
+// ServeHTTP answers every request with the problem.
+func (p *Problem) ServeHTTP(w http.ResponseWriter, _ *http.Request) { p.write(w) }
+
 // write sends the problem. HEAD requests get the header alone, by net/http.
 func (p *Problem) write(w http.ResponseWriter) {
 	body, err := json.Marshal(p)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
@@ -17,11 +18,37 @@ import (
 
 // Handler returns the node's HTTP API behind an authenticator. heartbeat is the API's; 0 is its default.
 func (n *Node) Handler(auth api.Authenticator, heartbeat time.Duration) (*api.Handler, error) {
-	genesis := func(_ context.Context, channel string, organizations []string) (*common.Block, error) {
-		return n.genesis(channel, organizations)
+	return n.Serve(api.Config{Auth: auth, Heartbeat: heartbeat})
+}
+
+// Serve is Handler for who configures more of it. What is not given is the node's: Gateway, Deployer, Healthy and Logger.
+func (n *Node) Serve(config api.Config) (*api.Handler, error) {
+	if config.Gateway == nil {
+		config.Gateway = n.API()
 	}
-	return api.New(api.Config{
-		Gateway: api.Over(n.Gateway, genesis), Deployer: deployer{n}, Auth: auth, Healthy: n.Ledger.Healthy, Logger: n.Logger, Heartbeat: heartbeat,
+	if config.Deployer == nil {
+		config.Deployer = deployer{n}
+	}
+	if config.Healthy == nil {
+		config.Healthy = n.Ledger.Healthy
+	}
+	if config.Logger == nil {
+		config.Logger = n.Logger
+	}
+	return api.New(config)
+}
+
+// DevAuth believes what requests say about who sends them: for a server that only a developer's own machine reaches.
+func (n *Node) DevAuth() *api.DevAuth {
+	return &api.DevAuth{Organization: n.Organization, Signer: n.User, Known: func(mspID string) bool {
+		return slices.Contains(n.Organizations.Organizations(), mspID)
+	}}
+}
+
+// API is what the HTTP API calls.
+func (n *Node) API() api.Gateway {
+	return api.Over(n.Gateway, func(_ context.Context, channel string, organizations []string) (*common.Block, error) {
+		return n.genesis(channel, organizations)
 	})
 }
 

@@ -37,8 +37,13 @@ type Config struct {
 	Data string
 	// Organization is the MSP id of the platform's own organisation. Default DefaultOrganization.
 	Organization string
+	// Registry holds the organisations. nil: it is opened in Data.
+	Registry *organization.Registry
+	// Hosts says where chaincodes run. nil: packages are installed below Data, and run here. With it the node has no Chaincodes, and
+	// what deploys on it is the caller's.
+	Hosts gateway.Chaincodes
 
-	LedgerConfig  ledger.Config  // Store, Signer, CheckpointKey and Logger are filled in
+	LedgerConfig  ledger.Config  // Store, Signer and Logger are filled in, and CheckpointKey if there is none
 	GatewayConfig gateway.Config // Ledger, Chaincodes, Organizations and Logger are filled in
 	DeployConfig  deploy.Config  // Logger is filled in
 	Logger        *slog.Logger   // default: none
@@ -49,7 +54,7 @@ type Node struct {
 	Config
 	Gateway       *gateway.Service
 	Ledger        *ledger.Ledger
-	Chaincodes    *deploy.Manager
+	Chaincodes    *deploy.Manager // nil if the configuration has Hosts
 	Organizations *organization.Registry
 
 	temporary string // removed by Close
@@ -79,7 +84,7 @@ func (n *Node) open() error {
 	if n.Data != "" {
 		identities, deployments = filepath.Join(n.Data, "organizations"), filepath.Join(n.Data, "chaincodes")
 		checkpoints = filepath.Join(n.Data, "checkpoints")
-	} else {
+	} else if n.Hosts == nil {
 		var err error
 		if n.temporary, err = os.MkdirTemp("", "peerless-"); err != nil {
 			return err
@@ -87,8 +92,10 @@ func (n *Node) open() error {
 		deployments = n.temporary
 	}
 	var err error
-	if n.Organizations, err = organization.Open(identities); err != nil {
-		return err
+	if n.Organizations = n.Registry; n.Organizations == nil {
+		if n.Organizations, err = organization.Open(identities); err != nil {
+			return err
+		}
 	}
 	if _, err := n.Organizations.Organization(n.Organization); err != nil {
 		return err
@@ -98,20 +105,26 @@ func (n *Node) open() error {
 		return err
 	}
 	ledgerConfig := n.LedgerConfig
-	if ledgerConfig.CheckpointKey, err = organization.CheckpointKey(checkpoints); err != nil {
-		return err
+	if ledgerConfig.CheckpointKey == nil {
+		if ledgerConfig.CheckpointKey, err = organization.CheckpointKey(checkpoints); err != nil {
+			return err
+		}
 	}
 	ledgerConfig.Store, ledgerConfig.Signer, ledgerConfig.Logger = n.Store, orderer.Orderer(), n.Logger
 	if n.Ledger, err = ledger.Open(ledgerConfig); err != nil {
 		return err
 	}
-	deployConfig := n.DeployConfig
-	deployConfig.Logger = n.Logger
-	if n.Chaincodes, err = deploy.Open(deployments, deployConfig); err != nil {
-		return err
+	hosts := n.Hosts
+	if hosts == nil {
+		deployConfig := n.DeployConfig
+		deployConfig.Logger = n.Logger
+		if n.Chaincodes, err = deploy.Open(deployments, deployConfig); err != nil {
+			return err
+		}
+		hosts = n.Chaincodes
 	}
 	gatewayConfig := n.GatewayConfig
-	gatewayConfig.Ledger, gatewayConfig.Chaincodes, gatewayConfig.Organizations, gatewayConfig.Logger = n.Ledger, n.Chaincodes, n.Organizations, n.Logger
+	gatewayConfig.Ledger, gatewayConfig.Chaincodes, gatewayConfig.Organizations, gatewayConfig.Logger = n.Ledger, hosts, n.Organizations, n.Logger
 	n.Gateway, err = gateway.New(gatewayConfig)
 	return err
 }
