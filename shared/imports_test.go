@@ -12,7 +12,7 @@ import (
 
 // layers are the packages from the bottom up. A package imports only what stands below it.
 var layers = [][]string{
-	{"wire", "simulate/rangequery", "sealed", "toolbox", "mango"},
+	{"wire", "simulate/rangequery", "sealed", "toolbox", "mango", "emf", "httpapi"},
 	{"msp", "receipt", "docstore", "secret", "awstest"},
 	{"policy", "docstore/docstoretest", "docstore/dynamodb", "secret/kms"},
 	{"channelconfig", "organization"},
@@ -22,8 +22,9 @@ var layers = [][]string{
 	{"chaincode", "ledger/ledgertest", "simulate/simtest"},
 	{"deploy"},
 	{"gateway"},
-	{"api", "grpcapi", "conformance", "contracttest"},
+	{"samples", "api", "grpcapi", "conformance", "contracttest"},
 	{"api/client", "api/apitest", "conformance/local", "node"},
+	{"cloud"},
 }
 
 // pure packages take bytes and small readers: no disk, no network, no environment.
@@ -35,6 +36,8 @@ var cloud = []string{
 	"awstest",
 	"docstore/dynamodb",
 	"store/dynamodb",
+	"httpapi",
+	"cloud",
 }
 
 func TestArrowsPointDown(t *testing.T) {
