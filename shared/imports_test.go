@@ -12,6 +12,7 @@ import (
 
 // layers are the packages from the bottom up. A package imports only what stands below it.
 var layers = [][]string{
+	{"walk", "stack"},
 	{"wire", "simulate/rangequery", "sealed", "toolbox", "mango", "emf", "httpapi"},
 	{"msp", "receipt", "docstore", "secret", "awstest"},
 	{"policy", "docstore/docstoretest", "docstore/dynamodb", "secret/kms"},
@@ -38,6 +39,7 @@ var cloud = []string{
 	"store/dynamodb",
 	"httpapi",
 	"cloud",
+	"stack",
 }
 
 func TestArrowsPointDown(t *testing.T) {
