@@ -67,7 +67,8 @@ var _ Events = (*gateway.Events)(nil)
 // Deployer keeps the packages that run, and what the channels define.
 type Deployer interface {
 	// Deploy reads a package (a Fabric .tar.gz, or a function zip), installs it, defines it on the channel, and returns
-	// when the chaincode answers. The error for a package that cannot run is InvalidRequest and says why. by asked for it.
+	// when the chaincode answers. If the spec names a function there is no package, and pkg is nil: then that is what runs. The
+	// error for a package or a function that cannot run here is InvalidRequest and says why. by asked for it.
 	Deploy(ctx context.Context, by *Principal, channel string, spec DeploySpec, pkg io.Reader) (*Chaincode, error)
 	// Chaincodes returns what the channel defines, sorted by name.
 	Chaincodes(ctx context.Context, channel string) ([]Chaincode, error)
@@ -84,6 +85,14 @@ type DeploySpec struct {
 	Sequence int64  // 0: the next one
 	// Collections of private data, in Fabric's JSON; empty: none.
 	Collections string
+	Function    Function
+}
+
+// A Function is a Lambda function that runs a chaincode. The zero Function is none.
+type Function struct {
+	Name      string // in the platform's account and region
+	Qualifier string // an alias or a version number
+	PackageID string // label:sha256 of what it was made of, for people; may be empty
 }
 
 // A Chaincode is one that a channel defines.
@@ -93,7 +102,7 @@ type Chaincode struct {
 	Sequence  int64  `json:"sequence"`
 	Policy    string `json:"policy,omitempty"`    // empty: the channel's majority
 	PackageID string `json:"packageId,omitempty"` // label:hash of the package installed; empty if it runs elsewhere
-	Language  string `json:"language,omitempty"`  // the package's type: golang, binary, ccaas; or in-process
+	Language  string `json:"language,omitempty"`  // the package's type: golang, binary, ccaas; or in-process, or function
 	// Collections of private data, as Fabric's file has them.
 	Collections json.RawMessage `json:"collections,omitempty"`
 }

@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"time"
@@ -55,7 +56,7 @@ const maxField = 64 << 10
 
 // decodeUpload takes a package as the body, with name, version, policy, collections and sequence in the query; or a form
 // (multipart/form-data) with these fields, in any order, before the file "package". What the package is, its first bytes
-// say, not its content type.
+// say, not its content type. JSON names a function instead, that was made before: see decodeFunction.
 func decodeUpload(q *request) (*upload, error) {
 	control := http.NewResponseController(q.w)
 	deadline := time.Now().Add(packageTimeout)
@@ -78,6 +79,11 @@ func decodeUpload(q *request) (*upload, error) {
 	body := io.Reader(http.MaxBytesReader(q.w, q.Body, MaxPackage))
 	kind, _, _ := mime.ParseMediaType(q.Header.Get("Content-Type"))
 	switch kind {
+	case "application/json":
+		if err := in.decodeFunction(q); err != nil {
+			return nil, err
+		}
+		return in, in.check()
 	case "", "application/gzip", "application/x-gzip", "application/zip", "application/octet-stream", "application/x-tar", "application/x-www-form-urlencoded":
 	case "multipart/form-data":
 		if body, err = in.readForm(q); err != nil {
@@ -87,15 +93,8 @@ func decodeUpload(q *request) (*upload, error) {
 		return nil, &Problem{Code: CodeUnsupportedMedia, Field: "Content-Type",
 			Detail: "send the package as application/gzip, application/zip or application/octet-stream, or in a form"}
 	}
-	if in.spec.Name != "" {
-		if err := checkChaincode("name", in.spec.Name); err != nil {
-			return nil, err
-		}
-	}
-	if v := in.spec.Version; v != "" {
-		if err := checkName("version", v, wire.ChaincodeVersion); err != nil {
-			return nil, err
-		}
+	if err := in.check(); err != nil {
+		return nil, err
 	}
 	buffered := bufio.NewReader(body)
 	magic, err := buffered.Peek(4)
@@ -109,6 +108,73 @@ func decodeUpload(q *request) (*upload, error) {
 	in.pkg = buffered
 	return in, nil
 }
+
+// check checks the name and the version, if they are given.
+func (in *upload) check() error {
+	if in.spec.Name != "" {
+		if err := checkChaincode("name", in.spec.Name); err != nil {
+			return err
+		}
+	}
+	if v := in.spec.Version; v != "" {
+		return checkName("version", v, wire.ChaincodeVersion)
+	}
+	return nil
+}
+
+// decodeFunction reads {"function":"…","qualifier":"…","packageId":"…"}, the last of which may be missing, with the rest of the spec.
+func (in *upload) decodeFunction(q *request) error {
+	body, err := q.readBody()
+	if err != nil {
+		return err
+	}
+	f := &in.spec.Function
+	r := jsonReader{data: body}
+	err = r.fields(func(name string) (err error) {
+		switch name {
+		case "function":
+			f.Name, err = r.text(name)
+		case "qualifier":
+			f.Qualifier, err = r.text(name)
+		case "packageId":
+			f.PackageID, err = r.text(name)
+		case "sequence":
+			if r.peek() < '0' || r.peek() > '9' {
+				return r.wrongType(name, "a number")
+			}
+			digits := r.literal()
+			r.pos += len(digits)
+			err = in.set(name, digits)
+		case "name", "version", "policy", "collections":
+			var value string
+			if value, err = r.text(name); err == nil {
+				err = in.set(name, value)
+			}
+		default:
+			err = unknown(name, "function, qualifier, packageId, name, version, policy, collections, sequence")
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case !functionName.MatchString(f.Name):
+		return invalid("function", "function must be a Lambda function's name, of up to 64 letters, digits, - and _, without its ARN")
+	case !functionQualifier.MatchString(f.Qualifier):
+		return invalid("qualifier", "qualifier must be an alias of the function, or a version's number: what $LATEST is may change under way")
+	case len(f.PackageID) > 256:
+		return invalid("packageId", "packageId must be LABEL:SHA256")
+	case in.spec.Name == "":
+		return invalid("name", "give the chaincode's name")
+	}
+	return nil
+}
+
+// https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html and API_CreateAlias.html
+var (
+	functionName      = regexp.MustCompile(`^[a-zA-Z0-9-_]{1,64}$`)
+	functionQualifier = regexp.MustCompile(`^[a-zA-Z0-9-_]{1,128}$`)
+)
 
 func (in *upload) set(name, value string) error {
 	switch name {

@@ -69,6 +69,21 @@ func TestDeploy(t *testing.T) {
 	if diff := cmp.Diff(got, api.Chaincode{Name: "e", Version: "2", Sequence: 9, Policy: "OR('Org2MSP.peer')", Language: "golang", Collections: json.RawMessage(`[{"name":"c"}]`)}); diff != "" {
 		t.Error(diff)
 	}
+	function := `{"function":"peerless-dev-alpha-f-0123456789","qualifier":"v-1","packageId":"f:12"}`
+	if a := do(t, h, "POST", chaincodesPath+"?name=f&version=2&sequence=4", function, "Content-Type: application/json"); a.status != 201 ||
+		string(fake.Package("alpha", "f")) != "peerless-dev-alpha-f-0123456789:v-1" {
+		t.Errorf("function: got %d %s", a.status, a.body)
+	}
+	got = api.Chaincode{}
+	if err := json.Unmarshal(do(t, h, "GET", chaincodesPath+"/f", nil).body, &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(got, api.Chaincode{Name: "f", Version: "2", Sequence: 4, Language: "function", PackageID: "f:12"}); diff != "" {
+		t.Error(diff)
+	}
+	if a := do(t, h, "DELETE", chaincodesPath+"/f", nil); a.status != 204 {
+		t.Errorf("remove: got %d %s", a.status, a.body)
+	}
 	if a := do(t, h, "DELETE", chaincodesPath+"/e", nil); a.status != 204 || len(a.body) != 0 {
 		t.Errorf("remove: got %d %s", a.status, a.body)
 	}
@@ -104,6 +119,14 @@ func TestBadDeploys(t *testing.T) {
 		{"label=x", "", gzipped, 400, "label"},
 		{"name=a&name=b", "", gzipped, 400, "name"},
 		{"", "multipart/form-data", gzipped, 400, "Content-Type"},
+		{"name=f", "application/json", `{"qualifier":"1"}`, 400, "function"},
+		{"name=f", "application/json", `{"function":"arn:aws:lambda:us-east-1:123456789012:function:f","qualifier":"1"}`, 400, "function"},
+		{"name=f", "application/json", `{"function":"f"}`, 400, "qualifier"},
+		{"name=f", "application/json", `{"function":"f","qualifier":"$LATEST"}`, 400, "qualifier"},
+		{"name=f", "application/json", `{"function":"f","qualifier":"1","arn":"x"}`, 400, "arn"},
+		{"name=f", "application/json", `{"function":"f","qualifier":1}`, 400, "qualifier"},
+		{"name=a/b", "application/json", `{"function":"f","qualifier":"1"}`, 400, "name"},
+		{"", "application/json", `{"function":"f","qualifier":"1"}`, 400, "name"},
 		{"", "multipart/form-data; boundary=x", "--x\r\nbroken", 400, ""},
 	} {
 		p := do(t, h, "POST", chaincodesPath+"?"+c.query, c.body, "Content-Type: "+c.contentType).problem(t)

@@ -61,6 +61,9 @@ func (d deployer) Deploy(ctx context.Context, by *api.Principal, channel string,
 	if _, err := d.Gateway.Channel(ctx, channel); err != nil {
 		return nil, err
 	}
+	if spec.Function.Name != "" {
+		return nil, invalid(errors.New("this server runs packages, not Lambda functions: send the package itself"))
+	}
 	raw, err := io.ReadAll(io.LimitReader(pkg, deploy.MaxPackage+1))
 	if err != nil {
 		return nil, fmt.Errorf("read package: %w", err)
@@ -68,6 +71,14 @@ func (d deployer) Deploy(ctx context.Context, by *api.Principal, channel string,
 	collections, err := collection.Parse([]byte(spec.Collections))
 	if err != nil {
 		return nil, &api.Problem{Code: api.CodeInvalidRequest, Field: "collections", Detail: err.Error()}
+	}
+	if deploy.IsFunction(raw) {
+		if spec.Name == "" {
+			return nil, invalid(errors.New("a function zip has no label: give the chaincode's name, ?name="))
+		}
+		if raw, err = deploy.FromFunction(spec.Name, raw); err != nil {
+			return nil, installError(err)
+		}
 	}
 	creator, err := by.Signer()
 	if err != nil {

@@ -351,9 +351,12 @@ func (f *Fake) Deploy(ctx context.Context, _ *api.Principal, channel string, spe
 	if _, err := f.Channel(ctx, channel); err != nil {
 		return nil, err
 	}
-	content, err := io.ReadAll(pkg)
-	if err != nil {
-		return nil, fmt.Errorf("read package: %w", err)
+	content := []byte(spec.Function.Name + ":" + spec.Function.Qualifier)
+	if pkg != nil {
+		var err error
+		if content, err = io.ReadAll(pkg); err != nil {
+			return nil, fmt.Errorf("read package: %w", err)
+		}
 	}
 	if f.DeployError != nil {
 		return nil, f.DeployError
@@ -367,6 +370,9 @@ func (f *Fake) Deploy(ctx context.Context, _ *api.Principal, channel string, spe
 	if spec.Collections != "" {
 		c.Collections = json.RawMessage(spec.Collections)
 	}
+	if pkg == nil {
+		c.Language, c.PackageID = "function", spec.Function.PackageID
+	}
 	if c.Name == "" {
 		c.Name = "labelled"
 	}
@@ -375,7 +381,7 @@ func (f *Fake) Deploy(ctx context.Context, _ *api.Principal, channel string, spe
 	return &c, nil
 }
 
-// Package returns what was deployed.
+// Package returns what was deployed; of a function, its name and qualifier with a colon between them.
 func (f *Fake) Package(channel, name string) []byte {
 	f.mu.Lock()
 	defer f.mu.Unlock()

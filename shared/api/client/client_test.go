@@ -177,6 +177,12 @@ func TestChannelsAndChaincodes(t *testing.T) {
 	if got, err := c.Deploy(ctx, spec, strings.NewReader("PK\x03\x04more")); err != nil || string(got.Collections) != private || string(fake.Package("trade", "offers")) != "PK\x03\x04more" {
 		t.Errorf("with collections: got %+v %v", got, err)
 	}
+	spec = client.DeploySpec{Channel: "trade", Name: "loans", Version: "3", Policy: "OR('Org1MSP.peer')", Collections: private, Sequence: 7}
+	function := client.Function{Name: "stage-trade-loans-0123456789", Qualifier: "p-1", PackageID: "loans:12"}
+	wantFunction := client.Chaincode{Name: "loans", Version: "3", Sequence: 7, Policy: spec.Policy, PackageID: "loans:12", Language: "function", Collections: json.RawMessage(private)}
+	if got, err := c.DeployFunction(ctx, spec, function); err != nil || !cmp.Equal(*got, wantFunction) || string(fake.Package("trade", "loans")) != "stage-trade-loans-0123456789:p-1" {
+		t.Errorf("a function: got %+v %v", got, err)
+	}
 	if one, err := c.Chaincode(ctx, "trade", "assets"); err != nil || !cmp.Equal(*one, want) {
 		t.Errorf("got %+v %v", one, err)
 	}

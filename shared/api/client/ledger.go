@@ -129,6 +129,27 @@ func form(fields url.Values, pkg io.Reader) (body io.Reader, contentType string,
 	return io.MultiReader(&begin, pkg, end), w.FormDataContentType(), errors.Join(err, fileErr)
 }
 
+// A Function is a Lambda function that was made for a chaincode.
+type Function struct {
+	Name      string `json:"function"`
+	Qualifier string `json:"qualifier"` // an alias or a version
+	PackageID string `json:"packageId,omitempty"`
+}
+
+// DeployFunction makes a function what runs a chaincode, and returns when the chaincode answers.
+func (c *Client) DeployFunction(ctx context.Context, spec DeploySpec, function Function) (*Chaincode, error) {
+	in := struct {
+		Function
+		Chaincode   string `json:"name"`
+		Version     string `json:"version,omitempty"`
+		Policy      string `json:"policy,omitempty"`
+		Collections string `json:"collections,omitempty"`
+		Sequence    int64  `json:"sequence,omitempty"`
+	}{function, spec.Name, spec.Version, spec.Policy, spec.Collections, spec.Sequence}
+	out := &Chaincode{}
+	return result(out, c.post(ctx, channelPath(spec.Channel)+"/chaincodes", in, out))
+}
+
 // Remove takes a chaincode off a channel. Its state and history stay.
 func (c *Client) Remove(ctx context.Context, channel, name string) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: chaincodePath(channel, name)}, nil)
