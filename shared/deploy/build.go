@@ -117,7 +117,6 @@ func (t *toolchain) buildInto(ctx context.Context, cache, hash, dir string) erro
 // buildPackage compiles the code of a golang package, as Fabric's platform does (core/chaincode/platforms/golang): a module at
 // src, or at its import path below src, or else a GOPATH of its own.
 func buildPackage(ctx context.Context, code, importPath, output string, config BuildConfig) error {
-	config.Platform = ""
 	tool, err := newToolchain(config)
 	if err != nil {
 		return err
@@ -149,6 +148,37 @@ func buildPackage(ctx context.Context, code, importPath, output string, config B
 		return &BuildError{Dir: importPath, Output: strings.ReplaceAll(failed.Output, code+string(filepath.Separator), "")}
 	}
 	return err
+}
+
+// Program returns the program in a package, built for the configured platform if the package is source. ErrUnsupportedPackage if it is
+// a program for another platform, or a service.
+func (p *Package) Program(ctx context.Context, config BuildConfig) ([]byte, error) {
+	if p.Type == Service {
+		return nil, fmt.Errorf("%w: type %s runs elsewhere, it has no program", ErrUnsupportedPackage, Service)
+	}
+	if p.Type == Binary && config.Platform != "" && p.Platform != config.Platform {
+		return nil, fmt.Errorf("%w: it is built for %s, want %s", ErrUnsupportedPackage, p.Platform, config.Platform)
+	}
+	dir, err := os.MkdirTemp("", "peerless-program-")
+	if err != nil {
+		return nil, fmt.Errorf("make a place for the program of %s: %w", p.ID, err)
+	}
+	defer os.RemoveAll(dir)
+	code := filepath.Join(dir, "code")
+	if err := os.Mkdir(code, 0o700); err != nil {
+		return nil, fmt.Errorf("make a place for the program of %s: %w", p.ID, err)
+	}
+	if err := p.extract(code); err != nil {
+		return nil, err
+	}
+	program := filepath.Join(code, filepath.FromSlash(programFile))
+	if p.Type == Golang {
+		program = filepath.Join(dir, "chaincode")
+		if err := buildPackage(ctx, code, p.Path, program, config); err != nil {
+			return nil, err
+		}
+	}
+	return os.ReadFile(program)
 }
 
 func (c BuildConfig) cacheDir() (string, error) {

@@ -44,7 +44,7 @@ func Detect(dir string) (*Contract, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for a contract: %w", err)
 	}
-	contract := &Contract{Name: chaincodeName(filepath.Base(absolute)), Dir: dir}
+	contract := &Contract{Name: ChaincodeName(filepath.Base(absolute)), Dir: dir}
 	if hasMain(dir) {
 		return contract, nil
 	}
@@ -102,8 +102,8 @@ func hasMain(dir string) bool {
 
 var notInNames = regexp.MustCompile(`[^a-zA-Z0-9]+`)
 
-// chaincodeName makes a valid chaincode name of any.
-func chaincodeName(name string) string {
+// ChaincodeName makes a valid chaincode name of any.
+func ChaincodeName(name string) string {
 	name = strings.Trim(notInNames.ReplaceAllString(name, "-"), "-")
 	if name == "" {
 		return "contract"

@@ -241,7 +241,9 @@ func (m *Manager) prepare(ctx context.Context, p *Package) (*ready, error) {
 	}
 	program := filepath.Join(result, "chaincode")
 	if p.Type == Golang {
-		err = buildPackage(ctx, code, p.Path, program, m.config.Build)
+		build := m.config.Build
+		build.Platform = "" // it runs here
+		err = buildPackage(ctx, code, p.Path, program, build)
 	} else {
 		err = os.Rename(filepath.Join(code, filepath.FromSlash(programFile)), program)
 	}

@@ -319,7 +319,7 @@ func invalid(err error) error {
 func installError(err error) error {
 	var build *deploy.BuildError
 	switch {
-	case errors.As(err, &build), errors.Is(err, deploy.ErrInvalidPackage), errors.Is(err, wire.ErrName), errors.Is(err, deploy.ErrPackageTooLarge):
+	case errors.As(err, &build), errors.Is(err, deploy.ErrInvalidPackage), errors.Is(err, deploy.ErrUnsupportedPackage), errors.Is(err, wire.ErrName), errors.Is(err, deploy.ErrPackageTooLarge):
 		return invalid(err)
 	case errors.Is(err, chaincode.ErrUnavailable):
 		return &gateway.Error{Kind: gateway.ChaincodeUnavailable, Message: err.Error(), Cause: err}
