@@ -208,7 +208,7 @@ func packProgram(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the contract's program: %w", err)
 	}
-	return deploy.PackBinary(benchChaincode, runtime.GOOS+"/"+runtime.GOARCH, program)
+	return deploy.PackBinary(benchChaincode, runtime.GOOS+"/"+runtime.GOARCH, program, "")
 }
 
 // obey follows orders until there are no more.

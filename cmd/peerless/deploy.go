@@ -119,7 +119,7 @@ func (a *app) readPackage(ctx context.Context, name string, config *deployConfig
 	if config.version == "" {
 		config.version = program.Hash[:versionDigits]
 	}
-	return deploy.PackBinary(config.name, program.Platform, executable)
+	return deploy.PackBinary(config.name, program.Platform, executable, contract.Dir)
 }
 
 // upload sends a package and waits until the chaincode answers.

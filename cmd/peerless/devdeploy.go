@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
@@ -29,14 +30,12 @@ func (d *development) deploy(ctx context.Context, c *contract) {
 	defer c.updating.Unlock()
 	d.follow(ctx, c)
 	program, err := deploy.Build(ctx, c.Dir, deploy.BuildConfig{Compiling: func() { d.tellCompiling(c) }})
-	if err == nil && program.Hash == c.running {
-		return
-	}
 	var definition gateway.Definition
+	changed := false
 	if err == nil {
-		definition, err = d.update(ctx, c, program)
+		definition, changed, err = d.update(ctx, c, program)
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || err == nil && !changed && program.Hash == c.running {
 		return
 	}
 	if err != nil {
@@ -69,32 +68,38 @@ func (d *development) tellCompiling(c *contract) {
 	}
 }
 
-// update makes the channel run a contract's program.
-func (d *development) update(ctx context.Context, c *contract, program *deploy.Program) (gateway.Definition, error) {
+// update makes the channel run a contract's program, with the collections and indexes that lie beside its source. It reports
+// false if it does so already.
+func (d *development) update(ctx context.Context, c *contract, program *deploy.Program) (gateway.Definition, bool, error) {
 	version := program.Hash[:versionDigits]
 	collections, err := contractCollections(c.Dir)
 	if err != nil {
-		return gateway.Definition{}, err
+		return gateway.Definition{}, false, err
+	}
+	indexes, err := deploy.ReadIndexes(c.Dir)
+	if err != nil {
+		return gateway.Definition{}, false, err
 	}
 	current, err := d.Gateway.Definition(ctx, defaultChannel, c.Name)
-	if err == nil && current.Version == version && proto.Equal(current.Collections, collections) {
+	if err == nil && current.Version == version && proto.Equal(current.Collections, collections) && slices.Equal(current.Indexes, indexes) {
 		_, bindErr := d.Chaincodes.Binding(defaultChannel, c.Name)
 		if bindErr == nil {
-			return current, nil
+			return current, false, nil
 		}
 		if !errors.Is(bindErr, ledger.ErrNotFound) {
-			return gateway.Definition{}, bindErr
+			return gateway.Definition{}, false, bindErr
 		}
 	}
 	executable, err := os.ReadFile(program.Path)
 	if err != nil {
-		return gateway.Definition{}, fmt.Errorf("read the program of %s: %w", c.Name, err)
+		return gateway.Definition{}, false, fmt.Errorf("read the program of %s: %w", c.Name, err)
 	}
-	pkg, err := deploy.PackBinary(c.Name, program.Platform, executable)
+	pkg, err := deploy.PackBinary(c.Name, program.Platform, executable, c.Dir)
 	if err != nil {
-		return gateway.Definition{}, err
+		return gateway.Definition{}, false, err
 	}
-	return d.Deploy(ctx, defaultChannel, pkg, gateway.Definition{Name: c.Name, Version: version, Collections: collections})
+	definition, err := d.Deploy(ctx, defaultChannel, pkg, gateway.Definition{Name: c.Name, Version: version, Collections: collections})
+	return definition, true, err
 }
 
 // collectionsFile is where Fabric's samples keep a contract's collections of private data.

@@ -58,7 +58,7 @@ func TestInitProject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pkg, err := deploy.PackBinary("register", program.Platform, executable)
+	pkg, err := deploy.PackBinary("register", program.Platform, executable, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,7 +81,7 @@ func fillData(t *testing.T, data string) {
 			t.Fatal(err)
 		}
 	}()
-	pkg, err := deploy.PackBinary("tiny", runtime.GOOS+"/"+runtime.GOARCH, []byte("not to be run"))
+	pkg, err := deploy.PackBinary("tiny", runtime.GOOS+"/"+runtime.GOARCH, []byte("not to be run"), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,7 @@ func contractPackage(t testing.TB, label string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := PackBinary(label, here, fmt.Appendf(nil, "#!/bin/sh\nexec %s \"$@\"\n", program))
+	raw, err := PackBinary(label, here, fmt.Appendf(nil, "#!/bin/sh\nexec %s \"$@\"\n", program), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +311,7 @@ func TestManagerKeepsWhatWorks(t *testing.T) {
 	mustBind(t, m, "main", "basic", good)
 	pid := mustCall(t, m, "main", "basic", "pid")
 
-	broken, err := PackBinary("broken", here, []byte("#!/bin/sh\necho the licence has expired >&2\nexit 3\n"))
+	broken, err := PackBinary("broken", here, []byte("#!/bin/sh\necho the licence has expired >&2\nexit 3\n"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,7 +329,7 @@ func TestManagerKeepsWhatWorks(t *testing.T) {
 	if _, err = m.Install(t.Context(), []byte("nonsense")); !errors.Is(err, ErrInvalidPackage) {
 		t.Errorf("nonsense: %v", err)
 	}
-	elsewhere, err := PackBinary("elsewhere", "plan9/mips", []byte("program"))
+	elsewhere, err := PackBinary("elsewhere", "plan9/mips", []byte("program"), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,9 +82,17 @@ func Pack(ctx context.Context, dir, label string, config BuildConfig) ([]byte, e
 	return raw, nil
 }
 
-// PackBinary makes a package of a program that was built for a platform, GOOS/GOARCH.
-func PackBinary(label, platform string, program []byte) ([]byte, error) {
+// PackBinary makes a package of a program that was built for a platform, GOOS/GOARCH. dir is the directory of its source, whose
+// META-INF goes with it; empty: none does.
+func PackBinary(label, platform string, program []byte, dir string) ([]byte, error) {
 	files := []file{{name: programFile, executable: true, content: program}}
+	if dir != "" {
+		metainf, err := readMetaInf(dir)
+		if err != nil {
+			return nil, fmt.Errorf("pack %s: %w", label, err)
+		}
+		files = append(files, metainf...)
+	}
 	return pack(Metadata{Type: Binary, Label: label, Platform: platform}, files, gzip.BestSpeed)
 }
 
@@ -186,6 +194,21 @@ func readMetaInf(dir string) ([]file, error) {
 		return err
 	})
 	return files, err
+}
+
+// ReadIndexes returns what the package of the contract in a directory brings as Package.Indexes.
+func ReadIndexes(dir string) ([]string, error) {
+	files, err := readMetaInf(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read indexes of %s: %w", dir, err)
+	}
+	indexes := make(map[string]string)
+	for _, f := range files {
+		if isIndex(f.name) {
+			indexes[f.name] = string(f.content)
+		}
+	}
+	return sortedByName(indexes), nil
 }
 
 func exists(path string) bool {

@@ -195,7 +195,7 @@ func (p *Package) readCode() error {
 			return nil
 		}
 		switch {
-		case path.Dir(e.name)+"/" == indexesDir && path.Ext(e.name) == ".json":
+		case isIndex(e.name):
 			raw, err := io.ReadAll(e.body)
 			if err != nil {
 				return err
@@ -224,14 +224,25 @@ func (p *Package) readCode() error {
 	if err != nil {
 		return err
 	}
-	for _, name := range slices.Sorted(maps.Keys(indexes)) {
-		p.Indexes = append(p.Indexes, indexes[name])
-	}
+	p.Indexes = sortedByName(indexes)
 	if !found {
 		want := map[Type]string{Service: connectionFile, Binary: programFile, Golang: "a Go file under " + sourceDir}[p.Type]
 		return fmt.Errorf("%w: it lacks %s, which type %s wants", ErrInvalidPackage, want, p.Type)
 	}
 	return nil
+}
+
+// isIndex reports whether a file of a package defines an index.
+func isIndex(name string) bool {
+	return path.Dir(name)+"/" == indexesDir && path.Ext(name) == ".json"
+}
+
+func sortedByName(files map[string]string) []string {
+	var contents []string
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		contents = append(contents, files[name])
+	}
+	return contents
 }
 
 // supported returns an error if the package cannot run on this machine.

@@ -9,7 +9,7 @@ import (
 // or others on this machine, and those modules'. What the module cache holds is not among them, for it does not change.
 type Sources struct {
 	Dirs     []string // absolute, each once
-	Embedded []string // those of embedded files
+	Embedded []string // those of embedded files, and of index definitions
 }
 
 // FindSources lists the sources of the Go main package in a directory. It does so too for source with mistakes, as far as
@@ -41,6 +41,13 @@ func FindSources(ctx context.Context, dir string, config BuildConfig) (*Sources,
 		for _, file := range p.EmbedFiles {
 			add(&s.Embedded, "embedded ", filepath.Dir(filepath.Join(p.Dir, file)))
 		}
+	}
+	if indexes := filepath.Join(dir, filepath.FromSlash(indexesDir)); exists(indexes) {
+		absolute, err := filepath.Abs(indexes)
+		if err != nil {
+			return nil, err
+		}
+		add(&s.Embedded, "embedded ", absolute)
 	}
 	return s, nil
 }

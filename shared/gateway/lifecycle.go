@@ -42,7 +42,8 @@ func (s *Service) Define(ctx context.Context, channel string, creator *msp.Signe
 		next := int64(1)
 		if current != nil {
 			next = current.Sequence + 1
-			if now := definition(current); now.Version == d.Version && now.Policy == d.Policy && now.InitRequired == d.InitRequired && proto.Equal(now.Collections, d.Collections) && (wanted == 0 || wanted == now.Sequence) {
+			if now := definition(current); now.Version == d.Version && now.Policy == d.Policy && now.InitRequired == d.InitRequired && proto.Equal(now.Collections, d.Collections) &&
+				slices.Equal(now.Indexes, d.Indexes) && (wanted == 0 || wanted == now.Sequence) {
 				d.Sequence = now.Sequence
 				return nil, nil
 			}
@@ -53,8 +54,16 @@ func (s *Service) Define(ctx context.Context, channel string, creator *msp.Signe
 		if err := collection.Check(d.Collections, current.GetCollections(), channelConfig.Config()); err != nil {
 			return nil, invalidArgument("", "chaincode %s: %v", d.Name, err)
 		}
+		if err := ledger.CheckIndexes(d.Indexes); err != nil {
+			return nil, invalidArgument("", "chaincode %s: %v", d.Name, err)
+		}
 		d.Sequence = next
-		return ledger.FormatDefinition(&ledger.Definition{Name: d.Name, Version: d.Version, Sequence: next, InitRequired: d.InitRequired, Policy: application, Collections: d.Collections})
+		writes, err := ledger.FormatDefinition(&ledger.Definition{Name: d.Name, Version: d.Version, Sequence: next, InitRequired: d.InitRequired, Policy: application,
+			Collections: d.Collections, Indexes: d.Indexes})
+		if err == nil && current != nil && len(current.Indexes) > 0 && len(d.Indexes) == 0 {
+			writes[ledger.IndexesKey(d.Name)] = nil
+		}
+		return writes, err
 	})
 	return d, err
 }
@@ -203,7 +212,7 @@ func undefined(channel, name string) *Error {
 }
 
 func definition(d *ledger.Definition) Definition {
-	shown := Definition{Name: d.Name, Version: d.Version, Sequence: d.Sequence, InitRequired: d.InitRequired, Collections: d.Collections}
+	shown := Definition{Name: d.Name, Version: d.Version, Sequence: d.Sequence, InitRequired: d.InitRequired, Collections: d.Collections, Indexes: d.Indexes}
 	switch p := d.Policy.GetType().(type) {
 	case *peer.ApplicationPolicy_SignaturePolicy:
 		shown.Policy = policy.Format(p.SignaturePolicy)

@@ -57,6 +57,8 @@ type Definition struct {
 	Policy string
 	// Collections of private data, as collection.Parse reads them; nil if there are none.
 	Collections *peer.CollectionConfigPackage
+	// Indexes of the public state for rich queries, each a definition as Fabric packages have them.
+	Indexes []string
 	// InitRequired: the first transaction must be the chaincode's Init.
 	InitRequired bool
 }

@@ -85,7 +85,7 @@ func FormatDefinition(d *Definition) (map[string][]byte, error) {
 		}
 	}
 	if len(d.Indexes) > 0 {
-		if writes[indexesKey(d.Name)], err = formatIndexes(d.Indexes); err != nil {
+		if writes[IndexesKey(d.Name)], err = formatIndexes(d.Indexes); err != nil {
 			return nil, fmt.Errorf("format definition of %s: %w", d.Name, err)
 		}
 	}
@@ -98,7 +98,7 @@ func DefinitionKeys(name string) []string {
 	for _, f := range definitionFields {
 		keys = append(keys, fieldKey(name, f))
 	}
-	return append(keys, indexesKey(name))
+	return append(keys, IndexesKey(name))
 }
 
 // ReadDefinition returns the definition of a chaincode, nil if the channel has none.

@@ -27,8 +27,8 @@ func IndexNamespace(chaincode string, x *mango.Index) string {
 
 func isIndex(namespace string) bool { return strings.Contains(namespace, indexMark) }
 
-// indexesKey is the lifecycle namespace's key of a chaincode's indexes.
-func indexesKey(name string) string { return fieldKey(name, "Indexes") }
+// IndexesKey is the lifecycle namespace's key of a chaincode's indexes.
+func IndexesKey(name string) string { return fieldKey(name, "Indexes") }
 
 func formatIndexes(definitions []string) ([]byte, error) {
 	list := make([]json.RawMessage, len(definitions))
@@ -74,7 +74,7 @@ func CheckIndexes(definitions []string) error {
 
 // ReadIndexes returns the indexes of a chaincode's public state.
 func ReadIndexes(ctx context.Context, view View, chaincode string) ([]*mango.Index, error) {
-	items, err := view.Get(ctx, LifecycleNamespace, []string{indexesKey(chaincode)})
+	items, err := view.Get(ctx, LifecycleNamespace, []string{IndexesKey(chaincode)})
 	if err != nil {
 		return nil, fmt.Errorf("read indexes of %s: %w", chaincode, err)
 	}
@@ -146,7 +146,7 @@ func (j *judge) buildIndexes(ctx context.Context, set *wire.RWSet) error {
 		}
 		for _, w := range ns.KV.GetWrites() {
 			name, ok := strings.CutSuffix(strings.TrimPrefix(w.Key, "namespaces/fields/"), "/Indexes")
-			if !ok || w.Key != indexesKey(name) {
+			if !ok || w.Key != IndexesKey(name) {
 				continue
 			}
 			if err := j.rebuild(ctx, name, w.Value); err != nil {

@@ -253,6 +253,11 @@ func (n *Node) deploy(ctx context.Context, creator *msp.Signer, channel string, 
 	if d.Version == "" {
 		d.Version = hash[:min(12, len(hash))]
 	}
+	parsed, err := deploy.ParsePackage(pkg)
+	if err != nil {
+		return d, installError(err)
+	}
+	d.Indexes = parsed.Indexes
 	return n.bind(ctx, creator, channel, d, func() error { return n.Chaincodes.Bind(ctx, channel, d.Name, id) })
 }
 
