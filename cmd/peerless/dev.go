@@ -18,6 +18,7 @@ import (
 
 type devConfig struct {
 	http, grpc, data, ready string
+	stateDatabase           string
 	dirs                    []string
 }
 
@@ -43,6 +44,7 @@ needed: requests say who calls in X-Peerless-User, and it answers this machine o
 	f.StringVar(&config.http, "http", defaultHTTP, "the address to answer at; port 0 is any free one")
 	f.StringVar(&config.grpc, "grpc", defaultGRPC, "the address for clients of the Fabric Gateway; port 0 is any free one")
 	f.StringVar(&config.data, "data", defaultData, "the directory that keeps the ledger")
+	stateDatabaseFlag(f, &config.stateDatabase)
 	f.StringVar(&config.ready, "ready-file", "", "write the server's URL to this file when it is ready: for scripts")
 	return cmd
 }
@@ -73,7 +75,7 @@ func (a *app) dev(ctx context.Context, config devConfig) (err error) {
 	if grpc != nil {
 		defer grpc.Close()
 	}
-	p, err := openPlatform(config.data, a.logger(slog.LevelInfo))
+	p, err := openPlatform(config.data, config.stateDatabase, a.logger(slog.LevelInfo))
 	if err != nil {
 		return err
 	}

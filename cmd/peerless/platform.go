@@ -14,8 +14,11 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"peerless/shared/api"
 	"peerless/shared/deploy"
+	"peerless/shared/gateway"
 	"peerless/shared/grpcapi"
 	"peerless/shared/ledger"
 	"peerless/shared/node"
@@ -49,7 +52,8 @@ type platform struct {
 // 60 KB of garbage and the heap that lives is small: collecting at Go's 100 costs a tenth of all CPU.
 const collectAt = 300
 
-func openPlatform(data string, logger *slog.Logger) (*platform, error) {
+// openPlatform opens a data directory for contracts that are to find this state database (gateway.Config.StateDatabase).
+func openPlatform(data, stateDatabase string, logger *slog.Logger) (*platform, error) {
 	if _, set := os.LookupEnv("GOGC"); !set {
 		debug.SetGCPercent(collectAt)
 	}
@@ -57,7 +61,8 @@ func openPlatform(data string, logger *slog.Logger) (*platform, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := node.Open(node.Config{Store: store, Data: data, Logger: logger, DeployConfig: deploy.Config{IdleTimeout: idleContract}})
+	n, err := node.Open(node.Config{Store: store, Data: data, Logger: logger, DeployConfig: deploy.Config{IdleTimeout: idleContract},
+		GatewayConfig: gateway.Config{StateDatabase: stateDatabase}})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", data, err), store.Close())
 	}
@@ -209,4 +214,9 @@ func announce(path, url string) error {
 		return fmt.Errorf("write the ready file: %w", err)
 	}
 	return nil
+}
+
+// stateDatabaseFlag adds the flag that says what contracts find.
+func stateDatabaseFlag(f *pflag.FlagSet, to *string) {
+	f.StringVar(to, "state-database", gateway.CouchDB, "what contracts are to find: "+gateway.CouchDB+" answers rich queries, "+gateway.LevelDB+" refuses them as Fabric does")
 }

@@ -16,6 +16,7 @@ import (
 type serveConfig struct {
 	http, grpc, data, ready string
 	cert, key               string
+	stateDatabase           string
 	verbose                 bool
 }
 
@@ -47,6 +48,7 @@ ledger. What it has acknowledged is on the disk in any case.`,
 	f.StringVar(&config.cert, "tls-cert", "", "a PEM file with the server's certificate, to answer over HTTPS")
 	f.StringVar(&config.key, "tls-key", "", "a PEM file with its key")
 	f.StringVar(&config.ready, "ready-file", "", "write the server's URL to this file when it is ready: for scripts")
+	stateDatabaseFlag(f, &config.stateDatabase)
 	f.BoolVarP(&config.verbose, "verbose", "v", false, "log every request")
 	return cmd
 }
@@ -70,7 +72,7 @@ func (a *app) serve(ctx context.Context, config serveConfig) (err error) {
 	if config.verbose {
 		level = slog.LevelDebug
 	}
-	p, err := openPlatform(config.data, a.logger(level))
+	p, err := openPlatform(config.data, config.stateDatabase, a.logger(level))
 	if err != nil {
 		return err
 	}
