@@ -124,5 +124,5 @@ func FromFunction(label string, raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return PackBinary(label, f.Platform, f.Program)
+	return PackBinary(label, f.Platform, f.Program, "")
 }
