@@ -19,6 +19,7 @@ import (
 type devConfig struct {
 	http, grpc, data, ready string
 	stateDatabase           string
+	apply                   string
 	dirs                    []string
 }
 
@@ -45,6 +46,7 @@ needed: requests say who calls in X-Peerless-User, and it answers this machine o
 	f.StringVar(&config.grpc, "grpc", defaultGRPC, "the address for clients of the Fabric Gateway; port 0 is any free one")
 	f.StringVar(&config.data, "data", defaultData, "the directory that keeps the ledger")
 	stateDatabaseFlag(f, &config.stateDatabase)
+	f.StringVar(&config.apply, "apply", "", "a file of organisations, channels and chaincodes to make at start, instead of the contracts in contracts/: see peerless apply")
 	f.StringVar(&config.ready, "ready-file", "", "write the server's URL to this file when it is ready: for scripts")
 	return cmd
 }
@@ -59,22 +61,26 @@ type development struct {
 }
 
 func (a *app) dev(ctx context.Context, config devConfig) (err error) {
-	contracts, err := findContracts(config.dirs)
+	m, err := loadManifest(config.apply)
 	if err != nil {
 		return err
+	}
+	var contracts []*contract
+	if m == nil || len(config.dirs) > 0 {
+		if contracts, err = findContracts(config.dirs); err != nil {
+			return err
+		}
 	}
 	l, err := listen(config.http, "", "")
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	grpc, err := a.listenGRPC(config.grpc)
+	f, err := a.listenDev(config.grpc)
 	if err != nil {
 		return err
 	}
-	if grpc != nil {
-		defer grpc.Close()
-	}
+	defer f.Close()
 	p, err := openPlatform(config.data, config.stateDatabase, a.logger(slog.LevelInfo))
 	if err != nil {
 		return err
@@ -83,21 +89,26 @@ func (a *app) dev(ctx context.Context, config devConfig) (err error) {
 	if err := p.EnsureChannel(ctx, defaultChannel); err != nil {
 		return fmt.Errorf("open the channel %s: %w", defaultChannel, err)
 	}
+	if err := a.apply(ctx, p.Node, m); err != nil {
+		return err
+	}
 	handler, err := p.Handler(p.DevAuth(), 0)
 	if err != nil {
 		return err
 	}
 	d := &development{app: a, platform: p, url: l.url}
 	d.greet(l.Addr(), config.data)
-	if grpc != nil && !a.json {
-		fmt.Fprintf(a.out, "Clients of the Fabric Gateway connect to %s\n", grpc.Addr())
+	for _, g := range f.addresses() {
+		if !a.json {
+			fmt.Fprintf(a.out, "Clients of the Fabric Gateway connect to %s\n", g.Address)
+		}
 	}
 
 	ctx, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
 	go func() {
 		defer stop()
-		served <- p.serve(ctx, l, handler, api.GuardLocal(handler), grpc)
+		served <- p.serve(ctx, l, handler, api.GuardLocal(handler), f)
 	}()
 	var watching sync.WaitGroup
 	for _, c := range contracts { // before the first build: no change is missed
@@ -118,18 +129,15 @@ func (a *app) dev(ctx context.Context, config devConfig) (err error) {
 	return errors.Join(err, <-served)
 }
 
-// listenGRPC binds the address for Fabric's clients. That the default is taken, by a second peerless dev for instance, is told
+// listenDev binds the address for Fabric's clients. That the default is taken, by a second peerless dev for instance, is told
 // and no more.
-func (a *app) listenGRPC(address string) (net.Listener, error) {
-	l, err := listen(address, "", "")
-	if err == nil {
-		return l, nil
-	}
-	if address != defaultGRPC {
-		return nil, err
+func (a *app) listenDev(address string) (*fabric, error) {
+	f, err := listenFabric([]string{address}, "", "", "")
+	if err == nil || address != defaultGRPC {
+		return f, err
 	}
 	fmt.Fprintf(a.err, "clients of the Fabric Gateway cannot connect: %v: choose another address with --grpc\n", err)
-	return nil, nil
+	return &fabric{}, nil
 }
 
 // A contract is one that peerless dev runs.

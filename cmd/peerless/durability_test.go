@@ -29,8 +29,8 @@ const (
 )
 
 // TestKilledServer kills the server with SIGKILL at random moments while clients submit. Then, after each restart, every
-// transaction that it acknowledged is there, as it was acknowledged; a call repeated with its key has run once; and at the
-// end no transaction stands twice in the chain, the chain verifies, and the state equals a replay.
+// transaction that it acknowledged is there, as it was acknowledged; every one that it accepted into its queue is committed before
+// long; a call repeated with its key has run once; and at the end no transaction stands twice in the chain, the chain verifies, and the state equals a replay.
 func TestKilledServer(t *testing.T) {
 	rounds := killRounds
 	if testing.Short() {
@@ -44,7 +44,7 @@ func TestKilledServer(t *testing.T) {
 
 	v.start()
 	v.deploy(filepath.Join("..", "..", "contracts", "assettransfer"))
-	load := &load{acknowledged: make(map[string]acknowledgement)}
+	load := &load{acknowledged: make(map[string]acknowledgement), accepted: make(map[string]client.Call)}
 	if err := load.prepare(t.Context(), v.client()); err != nil {
 		t.Fatal(err)
 	}
@@ -71,8 +71,11 @@ func TestKilledServer(t *testing.T) {
 	load.checkChain(t, v.client())
 	v.kill()
 	v.audit()
-	t.Logf("%d kills, %d transactions acknowledged, %d calls repeated after a kill, of which %d had been committed",
-		rounds, len(load.acknowledged), load.repeated, load.hadCommitted)
+	t.Logf("%d kills, %d transactions acknowledged, %d of them queued, of which %d were run after a kill, %d calls repeated after a kill, of which %d had been committed",
+		rounds, len(load.acknowledged), load.queued, load.ranLater, load.repeated, load.hadCommitted)
+	if load.queued < rounds {
+		t.Errorf("only %d messages were accepted in %d rounds: this tests nothing", load.queued, rounds)
+	}
 	if len(load.acknowledged) < rounds {
 		t.Errorf("only %d transactions were acknowledged in %d rounds: this tests nothing", len(load.acknowledged), rounds)
 	}
@@ -196,6 +199,9 @@ type load struct {
 	acknowledged map[string]acknowledgement // by transaction id
 	fresh        []string                   // acknowledged since the last check
 	unanswered   []client.Call              // whose outcome is not known
+	accepted     map[string]client.Call     // into the queue, and not yet looked for, by transaction id
+	queued       int                        // messages accepted
+	ranLater     int                        // of these, those that a restarted server ran
 	repeated     int                        // calls repeated after a kill
 	hadCommitted int                        // of these, those that the first attempt had committed already
 }
@@ -221,7 +227,8 @@ func transferCall(owner, key string) client.Call {
 	}
 }
 
-// run submits until the server is gone: new assets, and every fourth time a change of the one that all clients change.
+// run submits until the server is gone: new assets, half of them through the queue, and every fourth time a change of the one that
+// all clients change.
 func (l *load) run(ctx context.Context, c *client.Client, name string) {
 	for i := 0; ; i++ {
 		key := fmt.Sprintf("%s-%d", name, i)
@@ -229,9 +236,19 @@ func (l *load) run(ctx context.Context, c *client.Client, name string) {
 		if i%4 == 3 {
 			call = transferCall("owner-"+key, key)
 		}
-		outcome, err := c.Submit(ctx, call)
+		var outcome *client.Submitted
+		var accepted *client.Accepted
+		var err error
+		if i%2 == 0 {
+			accepted, err = c.Queue(ctx, call, "")
+		} else {
+			outcome, err = c.Submit(ctx, call)
+		}
 		l.mu.Lock()
-		if err == nil {
+		if err == nil && accepted != nil {
+			l.accepted[accepted.TransactionID] = call
+			l.queued++
+		} else if err == nil {
 			l.acknowledge(call, outcome)
 		} else {
 			l.unanswered = append(l.unanswered, call)
@@ -278,7 +295,31 @@ func (l *load) check(t *testing.T, c *client.Client) {
 		l.acknowledge(call, outcome)
 		l.checkOne(t, c, outcome.TransactionID)
 	}
+	for id, call := range l.accepted {
+		tx := awaitTransaction(t, c, id)
+		if tx.BlockNumber >= before.Height {
+			l.ranLater++
+		}
+		l.acknowledge(call, &client.Submitted{TransactionID: id, BlockNumber: tx.BlockNumber})
+		l.checkOne(t, c, id)
+	}
 	l.fresh, l.unanswered = nil, nil
+	clear(l.accepted)
+}
+
+// awaitTransaction waits until a transaction of the queue is committed.
+func awaitTransaction(t *testing.T, c *client.Client, id string) *client.Transaction {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(pollPause) {
+		tx, err := c.Transaction(t.Context(), defaultChannel, id)
+		if err == nil {
+			return tx
+		}
+		var problem *client.Problem
+		if !errors.As(err, &problem) || problem.Status != 404 || time.Now().After(deadline) {
+			t.Fatalf("transaction %s was accepted: %v", id, err)
+		}
+	}
 }
 
 func (l *load) checkOne(t *testing.T, c *client.Client, id string) {

@@ -123,11 +123,11 @@ func explainListen(e *listenError) string {
 	var address *net.AddrError
 	switch {
 	case errors.Is(e.err, syscall.EADDRINUSE):
-		return fmt.Sprintf("the address %s is in use: stop what listens there, or choose another with --http, such as 127.0.0.1:0 for any free port", e.address)
+		return fmt.Sprintf("the address %s is in use: stop what listens there, or choose another with %s, such as 127.0.0.1:0 for any free port", e.address, e.flag)
 	case errors.Is(e.err, syscall.EACCES):
-		return fmt.Sprintf("listening on %s is not permitted: choose a port above 1023 with --http", e.address)
+		return fmt.Sprintf("listening on %s is not permitted: choose a port above 1023 with %s", e.address, e.flag)
 	case errors.As(e.err, &dns), errors.As(e.err, &address), errors.Is(e.err, syscall.EADDRNOTAVAIL):
-		return fmt.Sprintf("cannot listen on %q: --http wants an address of this machine and a port, such as %s", e.address, defaultHTTP)
+		return fmt.Sprintf("cannot listen on %q: %s wants an address of this machine and a port, such as %s", e.address, e.flag, defaultHTTP)
 	}
 	return e.Error()
 }

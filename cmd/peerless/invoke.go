@@ -78,20 +78,32 @@ func readArgs(stdin io.Reader, name string) ([]string, error) {
 
 func newSubmitCommand(a *app) *cobra.Command {
 	in := &invocation{}
+	var queue bool
+	var group string
 	cmd := &cobra.Command{
 		Use:   "submit CHAINCODE FUNCTION [ARG…]",
 		Short: "Run a transaction, and wait until it is committed",
 		Long: `Submit runs a contract's function and commits what it wrote. It answers when the transaction is durable. If it
 loses a race against another transaction, the server tries again.
 
-An --idempotency-key makes it safe to repeat: the second call gets the outcome of the first.`,
+An --idempotency-key makes it safe to repeat: the second call gets the outcome of the first.
+
+With --queue it does not wait: it answers when the server keeps the transaction durably, and the server runs it until it is
+committed. peerless tx ID shows it then; peerless queue list shows what could not be committed.`,
 		Example: `  peerless submit assettransfer CreateAsset a1 blue 5 tom 100
   peerless submit trade Agree --transient price=@price.json --user alice --attr role=buyer
+  peerless submit assettransfer TransferAsset a1 maria --queue --group a1
   peerless submit assettransfer CreateAsset a2 red -- -5 tom 100     # after --, arguments may begin with a dash`,
 		Args: arguments(2, -1, "a chaincode, a function and its arguments"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if group != "" && !queue {
+				return &usageError{cmd.CommandPath(), "--group is for --queue"}
+			}
 			if err := in.prepare(a, cmd, args); err != nil {
 				return err
+			}
+			if queue {
+				return a.enqueue(cmd, in, group)
 			}
 			answer, err := in.Submit(cmd.Context(), in.call)
 			if err != nil && cmd.Context().Err() != nil {
@@ -115,8 +127,23 @@ An --idempotency-key makes it safe to repeat: the second call gets the outcome o
 	}
 	in.addFlags(cmd)
 	cmd.Flags().StringVar(&in.call.IdempotencyKey, "idempotency-key", "", "a name for this call, so that a repeat does not run twice")
+	cmd.Flags().BoolVar(&queue, "queue", false, "leave it in the server's queue, and do not wait")
+	cmd.Flags().StringVar(&group, "group", "", "with --queue: run it after what was queued before in the same group")
 	cmd.Flags().StringSliceVar(&in.call.Organizations, "endorser", nil, "the organisations that endorse (default: what the policy needs)")
 	return cmd
+}
+
+func (a *app) enqueue(cmd *cobra.Command, in *invocation, group string) error {
+	accepted, err := in.Queue(cmd.Context(), in.call, group)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(accepted)
+	}
+	a.note("accepted, and will be committed: see peerless tx %s", accepted.TransactionID)
+	fmt.Fprintln(a.out, accepted.TransactionID)
+	return nil
 }
 
 func newEvaluateCommand(a *app) *cobra.Command {

@@ -19,9 +19,8 @@ import (
 	"peerless/shared/api"
 	"peerless/shared/deploy"
 	"peerless/shared/gateway"
-	"peerless/shared/grpcapi"
-	"peerless/shared/ledger"
 	"peerless/shared/node"
+	"peerless/shared/queue"
 	"peerless/shared/store/pebble"
 )
 
@@ -45,7 +44,8 @@ const (
 // A platform is a data directory, open and ready to be served.
 type platform struct {
 	*node.Node
-	store ledger.Store
+	store *pebble.Store
+	queue *queue.Queue
 }
 
 // collectAt is how much the heap grows between collections, in percent, unless GOGC says otherwise. A transaction leaves some
@@ -66,7 +66,11 @@ func openPlatform(data, stateDatabase string, logger *slog.Logger) (*platform, e
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", data, err), store.Close())
 	}
-	return &platform{n, store}, nil
+	p := &platform{Node: n, store: store}
+	if p.queue, err = queue.Open(context.Background(), queue.Config{Store: store.Records(), Handler: n.QueueHandler(), Logger: logger}); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", data, err), p.Close())
+	}
+	return p, nil
 }
 
 // openStore opens the ledger of a data directory, and makes it if it is not there.
@@ -110,21 +114,29 @@ type listener struct {
 func listen(address, certFile, keyFile string) (*listener, error) {
 	var config *tls.Config
 	if certFile != "" || keyFile != "" {
-		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-		if err != nil {
-			return nil, fmt.Errorf("load the TLS certificate: %w", err)
+		var err error
+		if config, err = serverTLS(certFile, keyFile); err != nil {
+			return nil, err
 		}
-		config = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}}
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, &listenError{address, err}
+		return nil, &listenError{address, "--http", err}
 	}
 	bound := &listener{Listener: l, url: "http://" + reachable(l.Addr())}
 	if config != nil {
 		bound.Listener, bound.url = tls.NewListener(l, config), "https://"+reachable(l.Addr())
 	}
 	return bound, nil
+}
+
+// serverTLS is how a server with a certificate and its key, PEM files, speaks TLS.
+func serverTLS(certFile, keyFile string) (*tls.Config, error) {
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("load the TLS certificate: %w", err)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}}, nil
 }
 
 // reachable is an address at which this machine reaches a listener, also one that is bound to all addresses.
@@ -139,46 +151,38 @@ func reachable(address net.Addr) string {
 // A listenError is an address that cannot be bound.
 type listenError struct {
 	address string
+	flag    string // that gave it
 	err     error
 }
 
 func (e *listenError) Error() string { return fmt.Sprintf("listen on %s: %v", e.address, e.err) }
 func (e *listenError) Unwrap() error { return e.err }
 
-// serveGRPC serves Fabric's gateway until ctx ends, and then lets the calls that have begun end. l is nil for none.
-func (p *platform) serveGRPC(ctx context.Context, l net.Listener) error {
-	if l == nil {
-		return nil
-	}
-	server := grpcapi.New(p.Gateway, p.Logger)
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(l) }()
-	select {
-	case err := <-ended:
-		return fmt.Errorf("serve gRPC: %w", err)
-	case <-ctx.Done():
-	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
-	defer cancel()
-	server.Shutdown(drain)
-	return <-ended
-}
-
-// serve serves HTTP, and gRPC if there is a listener for it, until ctx ends or one of them fails.
-func (p *platform) serve(ctx context.Context, l *listener, handler *api.Handler, root http.Handler, grpc net.Listener) error {
+// serve serves HTTP, Fabric's clients where there are listeners for them, and the queue, until ctx ends or one of them fails.
+func (p *platform) serve(ctx context.Context, l *listener, handler *api.Handler, root http.Handler, f *fabric) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	handler.Queue = p.queue
+	p.queue.Start()
+	defer p.stopQueue()
 	ended := make(chan error, 1)
 	go func() {
 		defer stop()
-		ended <- p.serveGRPC(ctx, grpc)
-		if grpc == nil {
+		if len(f.gateways) == 0 {
 			<-ctx.Done()
 		}
+		ended <- p.serveFabric(ctx, f)
 	}()
 	err := serveHTTP(ctx, l, handler, root)
 	stop()
 	return errors.Join(err, <-ended)
+}
+
+// stopQueue lets the messages that have been begun end. The others are run after the next start.
+func (p *platform) stopQueue() {
+	drain, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	p.queue.Stop(drain)
 }
 
 // serveHTTP serves until ctx ends, and then lets the requests that have begun end.

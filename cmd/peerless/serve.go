@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -14,10 +13,12 @@ import (
 )
 
 type serveConfig struct {
-	http, grpc, data, ready string
-	cert, key               string
-	stateDatabase           string
-	verbose                 bool
+	http, data, ready   string
+	grpc                []string
+	apply               string
+	cert, key, clientCA string
+	stateDatabase       string
+	verbose             bool
 }
 
 func newServeCommand(a *app) *cobra.Command {
@@ -32,11 +33,15 @@ On SIGTERM or SIGINT it takes no new requests, lets those that have begun end, e
 ledger. What it has acknowledged is on the disk in any case.`,
 		Example: `  peerless serve --data /var/lib/peerless
   peerless serve --data /var/lib/peerless --grpc 127.0.0.1:7051
+  peerless serve --data /var/lib/peerless --apply network.yaml
   peerless serve --data /var/lib/peerless --http :8443 --tls-cert server.pem --tls-key server.key`,
 		Args: arguments(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if (config.cert == "") != (config.key == "") {
 				return &usageError{cmd.CommandPath(), "--tls-cert and --tls-key go together"}
+			}
+			if config.clientCA != "" && config.cert == "" {
+				return &usageError{cmd.CommandPath(), "--tls-client-ca needs --tls-cert and --tls-key"}
 			}
 			return a.serve(cmd.Context(), config)
 		},
@@ -44,9 +49,12 @@ ledger. What it has acknowledged is on the disk in any case.`,
 	f := cmd.Flags()
 	f.StringVar(&config.data, "data", defaultData, "the directory that keeps the ledger, the identities and the keys")
 	f.StringVar(&config.http, "http", defaultHTTP, "the address to answer at; port 0 is any free one")
-	f.StringVar(&config.grpc, "grpc", "", "the address for clients of the Fabric Gateway, "+defaultGRPC+" for instance; none if left out")
-	f.StringVar(&config.cert, "tls-cert", "", "a PEM file with the server's certificate, to answer over HTTPS")
+	f.StringArrayVar(&config.grpc, "grpc", nil, "the address for clients of the Fabric Gateway, "+defaultGRPC+" for instance; none if left out. "+
+		"MSPID=ADDRESS answers as that organisation's gateway. May be repeated")
+	f.StringVar(&config.apply, "apply", "", "a file of organisations, channels and chaincodes to make at start: see peerless apply")
+	f.StringVar(&config.cert, "tls-cert", "", "a PEM file with the server's certificate, to answer over HTTPS and TLS")
 	f.StringVar(&config.key, "tls-key", "", "a PEM file with its key")
+	f.StringVar(&config.clientCA, "tls-client-ca", "", "a PEM file with authorities: clients of the Fabric Gateway must show a certificate of theirs")
 	f.StringVar(&config.ready, "ready-file", "", "write the server's URL to this file when it is ready: for scripts")
 	stateDatabaseFlag(f, &config.stateDatabase)
 	f.BoolVarP(&config.verbose, "verbose", "v", false, "log every request")
@@ -54,20 +62,20 @@ ledger. What it has acknowledged is on the disk in any case.`,
 }
 
 func (a *app) serve(ctx context.Context, config serveConfig) (err error) {
+	m, err := loadManifest(config.apply)
+	if err != nil {
+		return err
+	}
 	l, err := listen(config.http, config.cert, config.key)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	var grpc net.Listener
-	if config.grpc != "" {
-		bound, err := listen(config.grpc, config.cert, config.key)
-		if err != nil {
-			return err
-		}
-		defer bound.Close()
-		grpc = bound
+	f, err := listenFabric(config.grpc, config.cert, config.key, config.clientCA)
+	if err != nil {
+		return err
 	}
+	defer f.Close()
 	level := slog.LevelInfo
 	if config.verbose {
 		level = slog.LevelDebug
@@ -79,6 +87,9 @@ func (a *app) serve(ctx context.Context, config serveConfig) (err error) {
 	defer func() { err = errors.Join(err, p.Close()) }()
 	if err := p.EnsureChannel(ctx, defaultChannel); err != nil {
 		return fmt.Errorf("open the channel %s: %w", defaultChannel, err)
+	}
+	if err := a.apply(ctx, p.Node, m); err != nil {
+		return err
 	}
 	keys, err := api.OpenKeys(filepath.Join(config.data, keysFile))
 	if err != nil {
@@ -92,13 +103,13 @@ func (a *app) serve(ctx context.Context, config serveConfig) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := a.greetOperator(l.url, config.data, secret); err != nil {
+	if err := a.greetOperator(l.url, config.data, secret, f); err != nil {
 		return err
 	}
 	if err := announce(config.ready, l.url); err != nil {
 		return err
 	}
-	return p.serve(ctx, l, handler, handler, grpc)
+	return p.serve(ctx, l, handler, handler, f)
 }
 
 // firstKey makes the operator's key if there is no key at all. It returns "" if there is one.
@@ -114,15 +125,23 @@ func firstKey(keys *api.Keys) (secret string, err error) {
 	return secret, nil
 }
 
-func (a *app) greetOperator(url, data, secret string) error {
+func (a *app) greetOperator(url, data, secret string, f *fabric) error {
 	if a.json {
 		return a.printJSON(struct {
-			Event string `json:"event"` // listening
-			URL   string `json:"url"`
-			Key   string `json:"key,omitempty"` // the operator's, when it has just been made
-		}{"listening", url, secret})
+			Event    string           `json:"event"` // listening
+			URL      string           `json:"url"`
+			Key      string           `json:"key,omitempty"` // the operator's, when it has just been made
+			Gateways []gatewayAddress `json:"gateways,omitempty"`
+		}{"listening", url, secret, f.addresses()})
 	}
 	fmt.Fprintf(a.out, "Peerless answers at %s, and keeps its ledger in %s\n", url, data)
+	for _, g := range f.addresses() {
+		as := ""
+		if g.Organization != "" {
+			as = " of " + g.Organization
+		}
+		fmt.Fprintf(a.out, "Clients of the Fabric Gateway%s connect to %s\n", as, g.Address)
+	}
 	if secret != "" {
 		fmt.Fprintf(a.out, "The operator's key, which is not shown again:\n  %s\n", secret)
 	}

@@ -21,6 +21,9 @@ import (
 type Gateway interface {
 	SubmitTransaction(context.Context, gateway.Request) (*gateway.Outcome, error)
 	EvaluateTransaction(context.Context, gateway.Request) (*gateway.Answer, error)
+	// AcceptTransaction checks a request, which has an idempotency key, without running it, and returns its transaction's id.
+	// committed says that it is a repeat of one that is committed.
+	AcceptTransaction(context.Context, gateway.Request) (txID string, committed bool, err error)
 	CreateChannel(ctx context.Context, name string, organizations []string) error
 	// Channels returns the names, sorted.
 	Channels(context.Context) ([]string, error)

@@ -13,27 +13,6 @@ import (
 	"peerless/shared/ledger"
 )
 
-// kinds maps what the gateway reports to codes. A kind that is not listed is INTERNAL.
-var kinds = map[gateway.Kind]Code{
-	gateway.InvalidRequest:           CodeInvalidRequest,
-	gateway.NotFound:                 CodeNotFound,
-	gateway.AlreadyExists:            CodeAlreadyExists,
-	gateway.Unauthenticated:          CodeUnauthenticated,
-	gateway.Forbidden:                CodeForbidden,
-	gateway.ChaincodeError:           CodeChaincodeError,
-	gateway.MVCCReadConflict:         CodeMVCCReadConflict,
-	gateway.PhantomReadConflict:      CodePhantomReadConflict,
-	gateway.EndorsementPolicyFailure: CodeEndorsementPolicy,
-	gateway.TransactionInvalid:       CodeTransactionInvalid,
-	gateway.TooLarge:                 CodeTooLarge,
-	gateway.ChaincodeCrashed:         CodeChaincodeCrashed,
-	gateway.ChaincodeTimeout:         CodeChaincodeTimeout,
-	gateway.ChaincodeUnavailable:     CodeChaincodeCrashed,
-	gateway.OutcomeUnknown:           CodeOutcomeUnknown,
-	gateway.IdempotencyKeyReused:     CodeIdempotencyReused,
-	gateway.Unavailable:              CodeUnavailable,
-}
-
 // verdicts maps the validation codes that have a code of their own.
 var verdicts = map[peer.TxValidationCode]Code{
 	peer.TxValidationCode_MVCC_READ_CONFLICT:         CodeMVCCReadConflict,
@@ -72,11 +51,7 @@ func problemOf(err error) *Problem {
 }
 
 func problemOfGateway(e *gateway.Error) *Problem {
-	code, ok := kinds[e.Kind]
-	if !ok {
-		code = CodeInternal
-	}
-	p := &Problem{Code: code, Detail: e.Error(), TransactionID: e.TransactionID, Limit: int64(e.Limit)}
+	p := &Problem{Code: Code(e.Kind.String()), Detail: e.Error(), TransactionID: e.TransactionID, Limit: int64(e.Limit)}
 	if e.Kind == gateway.ChaincodeError {
 		p.ChaincodeStatus = e.ChaincodeStatus
 		p.Detail = e.ChaincodeMessage

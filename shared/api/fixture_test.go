@@ -27,6 +27,7 @@ import (
 const (
 	submitPath   = "/v1/channels/alpha/chaincodes/probe/submit"
 	evaluatePath = "/v1/channels/alpha/chaincodes/probe/evaluate"
+	queuePath    = "/v1/channels/alpha/chaincodes/probe/queue"
 )
 
 // blocks are those of a real Fabric network.

@@ -20,6 +20,8 @@ type Config struct {
 	Deployer Deployer
 	Auth     Authenticator
 
+	// Queue keeps what is accepted and not waited for. nil: there is no queue.
+	Queue Queue
 	// Healthy returns nil when the platform can commit. nil: it always can.
 	Healthy func(context.Context) error
 	// Logger gets a line per request at debug level, and what went wrong at error level. nil: nothing is logged.
@@ -38,7 +40,7 @@ type Handler struct {
 	close   context.CancelFunc
 }
 
-// New returns the API over its parts, all of which but Healthy, Logger and Heartbeat are required.
+// New returns the API over its parts, of which Gateway, Deployer and Auth are required.
 func New(config Config) (*Handler, error) {
 	if config.Gateway == nil || config.Deployer == nil || config.Auth == nil {
 		return nil, errors.New("api: Gateway, Deployer and Auth are required")

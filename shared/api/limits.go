@@ -20,6 +20,10 @@ const (
 	MaxHeader = 64 << 10
 	// MaxIdempotencyKey is the length of an Idempotency-Key in bytes.
 	MaxIdempotencyKey = 255
+	// MaxGroup is the length of a Message-Group-Id in bytes: SQS's.
+	MaxGroup = 128
+	// DefaultDeadLetters and MaxDeadLetters bound how many dead letters one page holds.
+	DefaultDeadLetters, MaxDeadLetters = 100, 1000
 	// MaxUser is the length of a user's name in bytes: X.520's bound for a common name (RFC 5280, ub-common-name).
 	MaxUser = 64
 )

@@ -29,8 +29,14 @@ func (h *Handler) routes() []route {
 		{"GET", chaincode, handle(h, ScopeEvaluate, decodeBoth, h.showChaincode)},
 		{"DELETE", chaincode, handle(h, ScopeAdmin, decodeBoth, h.removeChaincode)},
 		{"POST", chaincode + "/submit", handle(h, ScopeSubmit, decodeInvocation, h.submit)},
+		{"POST", chaincode + "/queue", handle(h, ScopeSubmit, h.decodeQueued, h.enqueue)},
 		{"POST", chaincode + "/evaluate", handle(h, ScopeEvaluate, decodeInvocation, h.evaluate)},
 		{"GET", chaincode + "/history/{key...}", handle(h, ScopeEvaluate, decodeKey, h.showHistory)},
+
+		{"GET", channel + "/queue", handle(h, ScopeEvaluate, decodeChannel, h.showQueue)},
+		{"GET", channel + "/dead-letters", handle(h, ScopeAdmin, decodeDeadLetters, h.listDeadLetters)},
+		{"POST", channel + "/dead-letters/{id}/redrive", handle(h, ScopeAdmin, decodeTransactionRef, h.redrive)},
+		{"DELETE", channel + "/dead-letters/{id}", handle(h, ScopeAdmin, decodeTransactionRef, h.removeDeadLetter)},
 
 		{"GET", channel + "/transactions/{id}", handle(h, ScopeEvaluate, decodeTransactionRef, h.showTransaction)},
 		{"GET", channel + "/transactions/{id}/receipt", handle(h, ScopeEvaluate, decodeTransactionRef, h.showReceipt)},

@@ -26,6 +26,10 @@ var (
 	// ErrDuplicate: this chaincode executes the same transaction of the same channel already. It is what a contract meets
 	// that calls itself.
 	ErrDuplicate = errors.New("exists")
+	// ErrTooLarge: the invocation, or what came of it, is larger than the way to the chaincode carries.
+	ErrTooLarge = errors.New("too large for a function")
+	// ErrNoCalls is what a contract gets that calls another where there is no Invocation.Call.
+	ErrNoCalls = errors.New("chaincode cannot be called from here")
 )
 
 // An Invocation is one execution of one chaincode within a transaction.

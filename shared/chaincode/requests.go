@@ -19,7 +19,6 @@ var (
 	errRichQuery   = errors.New("ExecuteQuery not supported for leveldb")
 	errRichPage    = errors.New("ExecuteQueryWithMetadata not supported for leveldb")
 	errPurgePublic = errors.New("only applicable for private data")
-	errNoCalls     = errors.New("chaincode cannot be called from here")
 )
 
 // handle answers one request of the chaincode. What goes wrong is told to the contract; an error ends the execution.
@@ -190,7 +189,7 @@ func (e *execution) purge(_ context.Context, m *peer.DelState) ([]byte, error) {
 // name:version/channel; the version is ignored, as in Fabric. The call ends with the session.
 func (e *execution) invoke(ctx context.Context, m *peer.ChaincodeSpec) ([]byte, error) {
 	if e.inv.Call == nil {
-		return nil, errNoCalls
+		return nil, ErrNoCalls
 	}
 	name, channel, _ := strings.Cut(m.GetChaincodeId().GetName(), "/")
 	name, _, _ = strings.Cut(name, ":")

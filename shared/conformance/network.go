@@ -12,12 +12,10 @@ import (
 	"math/big"
 	"time"
 
-	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 	"github.com/hyperledger/fabric-protos-go-apiv2/gateway"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 
 	"peerless/shared/msp"
-	"peerless/shared/wire"
 )
 
 // A Network is what a Fabric client can reach: gateways, each an organisation's, named by MSP id, and blocks.
@@ -38,7 +36,7 @@ type Network interface {
 	ChaincodeEvents(ctx context.Context, gatewayMSP string, request *gateway.SignedChaincodeEventsRequest) (EventStream, error)
 
 	// FilteredBlocks begins a stream of a channel's blocks, from a number on, as the user may see them; it waits for blocks
-	// that are still to come, and ends with ctx. Filter makes a filtered block of a whole one.
+	// that are still to come, and ends with ctx.
 	FilteredBlocks(ctx context.Context, gatewayMSP string, user *msp.Signer, channel string, from uint64) (BlockStream, error)
 }
 
@@ -143,32 +141,4 @@ func Foreign(mspID string) (*msp.Signer, error) {
 	return msp.NewSigner(mspID,
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}),
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
-}
-
-// Filter makes of a block what a peer's DeliverFiltered sends of it: ids, types, verdicts, and events without payload.
-func Filter(block *common.Block) (*peer.FilteredBlock, error) {
-	codes, err := wire.ValidationCodes(block)
-	if err != nil {
-		return nil, fmt.Errorf("filter block %d: %w", block.GetHeader().GetNumber(), err)
-	}
-	filtered := &peer.FilteredBlock{Number: block.GetHeader().GetNumber()}
-	for i, envelope := range block.GetData().GetData() {
-		tx := &peer.FilteredTransaction{TxValidationCode: peer.TxValidationCode_NOT_VALIDATED}
-		if i < len(codes) {
-			tx.TxValidationCode = codes[i]
-		}
-		if parsed, _ := wire.ParseEnvelope(envelope); parsed != nil {
-			filtered.ChannelId = parsed.Channel
-			tx.Txid, tx.Type = parsed.TxID, parsed.Type
-			if event := parsed.Event; event != nil {
-				tx.Data = &peer.FilteredTransaction_TransactionActions{TransactionActions: &peer.FilteredTransactionActions{
-					ChaincodeActions: []*peer.FilteredChaincodeAction{{ChaincodeEvent: &peer.ChaincodeEvent{
-						ChaincodeId: event.GetChaincodeId(), TxId: event.GetTxId(), EventName: event.GetEventName(),
-					}}},
-				}}
-			}
-		}
-		filtered.FilteredTransactions = append(filtered.FilteredTransactions, tx)
-	}
-	return filtered, nil
 }

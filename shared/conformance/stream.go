@@ -18,13 +18,15 @@ func (r *run) events(ctx context.Context, step *Step, recorded json.RawMessage, 
 		return err
 	}
 	chain := r.chain(step.Channel)
+	from := chain.absolute(step.From)
+	if after := r.proposed[step.After]; after != nil && after.at != nil && chain.relative(after.at.block) == int64(step.From) {
+		from = after.at.block // of several that count as one, the block that a checkpoint would name
+	}
 	asked := &gateway.ChaincodeEventsRequest{
-		ChannelId:   step.Channel,
-		ChaincodeId: step.Chaincode,
-		Identity:    user.Serialized,
-		StartPosition: &orderer.SeekPosition{Type: &orderer.SeekPosition_Specified{
-			Specified: &orderer.SeekSpecified{Number: chain.absolute(step.From)},
-		}},
+		ChannelId:     step.Channel,
+		ChaincodeId:   step.Chaincode,
+		Identity:      user.Serialized,
+		StartPosition: &orderer.SeekPosition{Type: &orderer.SeekPosition_Specified{Specified: &orderer.SeekSpecified{Number: from}}},
 	}
 	if step.After != "" {
 		asked.AfterTransactionId = r.txID(step.After)

@@ -393,3 +393,11 @@ func (m *Manager) Binding(channel, name string) (Installation, error) {
 	i.Bindings = []Name{key}
 	return *i, nil
 }
+
+// Reaches reports whether a name is bound to the service with this connection, without a package.
+func (m *Manager) Reaches(channel, name string, connection Connection) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.bindings[Name{channel, name}]
+	return r != nil && r.service != nil && *r.service == connection
+}

@@ -11,6 +11,7 @@ import (
 
 	"peerless/shared/ledger"
 	"peerless/shared/msp"
+	"peerless/shared/simulate"
 	"peerless/shared/wire"
 )
 
@@ -83,6 +84,9 @@ func (s *Service) read(ctx context.Context, channel *ledger.Channel, p *wire.Pro
 		view.Close()
 		if failure == nil {
 			failure = responseError(sim.response)
+		}
+		if failure != nil && errors.Is(failure, simulate.ErrStale) {
+			continue
 		}
 		if fixed || sim == nil || sim.rwset == nil {
 			return sim, failure

@@ -42,9 +42,8 @@ func (s *Service) Define(ctx context.Context, channel string, creator *msp.Signe
 		next := int64(1)
 		if current != nil {
 			next = current.Sequence + 1
-			if now := definition(current); now.Version == d.Version && now.Policy == d.Policy && now.InitRequired == d.InitRequired && proto.Equal(now.Collections, d.Collections) &&
-				slices.Equal(now.Indexes, d.Indexes) && (wanted == 0 || wanted == now.Sequence) {
-				d.Sequence = now.Sequence
+			if same(current, d, application) && (wanted == 0 || wanted == current.Sequence) {
+				d.Sequence = current.Sequence
 				return nil, nil
 			}
 		}
@@ -66,6 +65,26 @@ func (s *Service) Define(ctx context.Context, channel string, creator *msp.Signe
 		return writes, err
 	})
 	return d, err
+}
+
+// Defined reports whether a channel defines a chaincode as d says, but for the sequence: policies that are written otherwise and
+// mean the same are the same.
+func (s *Service) Defined(ctx context.Context, channel string, d Definition) (bool, error) {
+	application, err := applicationPolicy(d.Policy)
+	if err != nil {
+		return false, invalidArgument("", "policy of chaincode %s: %v", d.Name, err)
+	}
+	current, err := s.ledgerDefinition(ctx, channel, d.Name)
+	if err != nil || current == nil {
+		return false, err
+	}
+	return same(current, d, application), nil
+}
+
+// same reports whether a definition is as d says with this policy.
+func same(current *ledger.Definition, d Definition, application *peer.ApplicationPolicy) bool {
+	return current.Version == d.Version && current.InitRequired == d.InitRequired && proto.Equal(current.Policy, application) && slices.Equal(current.Indexes, d.Indexes) &&
+		(proto.Equal(current.Collections, d.Collections) || len(current.Collections.GetConfig())+len(d.Collections.GetConfig()) == 0)
 }
 
 // Undefine removes a chaincode's definition. Its state stays.
@@ -91,7 +110,9 @@ func (s *Service) lifecycle(ctx context.Context, channelName string, creator *ms
 	if err != nil {
 		return err
 	}
-	if err := allowed(channel, channelconfig.PathWriters, creator.Serialized); err != nil {
+	// As an orderer would: an administrator of the ordering organisation may record a definition too. Members' endorsements
+	// make it theirs.
+	if err := allowed(channel, pathChannelWriters, creator.Serialized); err != nil {
 		return &Error{Kind: Forbidden, Code: codes.PermissionDenied, Message: err.Error(), Cause: err}
 	}
 	endorsers, err := s.endorsers(channel, creator.MSPID, nil)
@@ -187,23 +208,32 @@ func (s *Service) Definitions(ctx context.Context, channelName string) ([]Defini
 
 // Definition returns a channel's chaincode, or an Error of kind NotFound.
 func (s *Service) Definition(ctx context.Context, channelName, name string) (Definition, error) {
-	channel, err := s.Channel(ctx, channelName)
+	d, err := s.ledgerDefinition(ctx, channelName, name)
 	if err != nil {
 		return Definition{}, err
-	}
-	view, err := channel.View(ctx)
-	if err != nil {
-		return Definition{}, storeError("", "channel "+channelName, err)
-	}
-	defer view.Close()
-	d, err := s.definitions.get(ctx, channelName, view, name)
-	if err != nil {
-		return Definition{}, storeError("", "chaincode "+name, err)
 	}
 	if d == nil {
 		return Definition{}, undefined(channelName, name)
 	}
 	return definition(d), nil
+}
+
+// ledgerDefinition returns a channel's chaincode, nil if there is none by the name.
+func (s *Service) ledgerDefinition(ctx context.Context, channelName, name string) (*ledger.Definition, error) {
+	channel, err := s.Channel(ctx, channelName)
+	if err != nil {
+		return nil, err
+	}
+	view, err := channel.View(ctx)
+	if err != nil {
+		return nil, storeError("", "channel "+channelName, err)
+	}
+	defer view.Close()
+	d, err := s.definitions.get(ctx, channelName, view, name)
+	if err != nil {
+		return nil, storeError("", "chaincode "+name, err)
+	}
+	return d, nil
 }
 
 // undefined is the Error of a chaincode that a channel does not define.

@@ -117,6 +117,10 @@ func executionError(txID string, err error) *endorserError {
 		e.message = fmt.Sprintf("error in simulation: failed to execute transaction %s: error sending: %v", txID, chaincode.ErrTimeout)
 	case errors.Is(err, chaincode.ErrProtocol), errors.Is(err, chaincode.ErrFailed):
 		e.kind = ChaincodeCrashed
+	case errors.Is(err, chaincode.ErrTooLarge):
+		e.kind, e.limit = TooLarge, MaxTransaction
+	case errors.Is(err, simulate.ErrStale):
+		e.kind = MVCCReadConflict
 	case errors.Is(err, chaincode.ErrUnavailable), errors.Is(err, ledger.ErrNotFound):
 		e.kind = ChaincodeUnavailable
 	case errors.Is(err, context.Canceled):

@@ -18,6 +18,7 @@ import (
 	"peerless/shared/channelconfig"
 	"peerless/shared/ledger"
 	"peerless/shared/msp"
+	"peerless/shared/simulate"
 	"peerless/shared/wire"
 )
 
@@ -145,8 +146,8 @@ func (s *Service) transact(ctx context.Context, c *call) (*Outcome, error) {
 	}
 	for attempt := 1; ; attempt++ {
 		submission, sim, err := c.simulated(ctx)
-		if errors.Is(err, chaincode.ErrDuplicate) && attempt < s.Attempts {
-			// An earlier try of this transaction, given up for time, still runs.
+		if (errors.Is(err, chaincode.ErrDuplicate) || errors.Is(err, simulate.ErrStale)) && attempt < s.Attempts {
+			// An earlier try of this transaction, given up for time, still runs; or the state changed under it.
 			if err := again(); err != nil {
 				return nil, err
 			}

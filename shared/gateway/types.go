@@ -106,6 +106,35 @@ const (
 	Unavailable              // cannot be done now; try again
 )
 
+// names are the stable names of kinds, which callers decide on. A kind that is not listed is INTERNAL.
+var names = map[Kind]string{
+	InvalidRequest:           "INVALID_REQUEST",
+	NotFound:                 "NOT_FOUND",
+	AlreadyExists:            "ALREADY_EXISTS",
+	Unauthenticated:          "UNAUTHENTICATED",
+	Forbidden:                "FORBIDDEN",
+	ChaincodeError:           "CHAINCODE_ERROR",
+	MVCCReadConflict:         "MVCC_READ_CONFLICT",
+	PhantomReadConflict:      "PHANTOM_READ_CONFLICT",
+	EndorsementPolicyFailure: "ENDORSEMENT_POLICY_FAILURE",
+	TransactionInvalid:       "TRANSACTION_INVALID",
+	TooLarge:                 "TOO_LARGE",
+	ChaincodeCrashed:         "CHAINCODE_CRASHED",
+	ChaincodeTimeout:         "CHAINCODE_TIMEOUT",
+	ChaincodeUnavailable:     "CHAINCODE_CRASHED",
+	OutcomeUnknown:           "OUTCOME_UNKNOWN",
+	IdempotencyKeyReused:     "IDEMPOTENCY_KEY_REUSED",
+	Unavailable:              "UNAVAILABLE",
+}
+
+// String returns the kind's stable name, such as CHAINCODE_ERROR.
+func (k Kind) String() string {
+	if name, ok := names[k]; ok {
+		return name
+	}
+	return "INTERNAL"
+}
+
 // A Detail is what one organisation's endorser said.
 type Detail struct {
 	MSPID   string

@@ -1,18 +1,22 @@
-// Package grpcapi serves Fabric's gateway service, gateway.Gateway, over gRPC, so that clients of the Fabric Gateway work
-// unchanged. Messages, status codes and error details are Fabric's; see shared/gateway for what the calls do. Whoever may sign
+// Package grpcapi serves what Fabric's clients call a peer for, over gRPC and unchanged: gateway.Gateway, and protos.Deliver for
+// block events. Messages, status codes and error details are Fabric's; see shared/gateway for what the calls do. Whoever may sign
 // for an identity of a channel's organisation may call: a request proves itself, no key is needed.
 package grpcapi
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	pb "github.com/hyperledger/fabric-protos-go-apiv2/gateway"
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
@@ -22,6 +26,27 @@ import (
 // MaxMessage is the largest message taken, in bytes: a transaction and what a request has around it.
 const MaxMessage = gateway.MaxTransaction + 1<<20
 
+// Limits of what one server does at a time. What is over them is refused with RESOURCE_EXHAUSTED.
+const (
+	// MaxCalls under way at once: each may hold a transaction.
+	MaxCalls = 2500
+	// MaxStreams of events and blocks at once, Fabric's peer.limits.concurrency.deliverService. A stream holds one block, however
+	// slowly its client reads.
+	MaxStreams = 2500
+)
+
+// A Config says how a server is reached. The zero value works.
+type Config struct {
+	// MSPID is the organisation as whose gateway the server answers. Empty: the one whose MSP id is the host that the client asks
+	// for (:authority), or that host's first label, if it is one of Organizations; else the client's own organisation.
+	MSPID string
+	// Organizations returns the MSP ids that a host may stand for. Nil: none.
+	Organizations func() []string
+	// TLS of the server; with client certificates, block requests must be bound to theirs, as Fabric wants it. Nil: plain text.
+	TLS    *tls.Config
+	Logger *slog.Logger // default: none
+}
+
 // Server serves one gateway.Service.
 type Server struct {
 	grpc    *grpc.Server
@@ -29,17 +54,25 @@ type Server struct {
 	close   context.CancelFunc
 }
 
-// New returns a server. Every caller is served as the gateway of its own organisation. logger may be nil.
-func New(service *gateway.Service, logger *slog.Logger) *Server {
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
+// New returns a server.
+func New(service *gateway.Service, config Config) *Server {
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{grpc: grpc.NewServer(
+	unary, streams := newLimit(MaxCalls), newLimit(MaxStreams)
+	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-	)}
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.UnaryInterceptor(unary.unary), grpc.StreamInterceptor(streams.stream),
+	}
+	if config.TLS != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(config.TLS)))
+	}
+	s := &Server{grpc: grpc.NewServer(options...)}
 	s.closing, s.close = context.WithCancel(context.Background())
-	pb.RegisterGatewayServer(s.grpc, &calls{endpoint: service.At(""), closing: s.closing, logger: logger})
+	pb.RegisterGatewayServer(s.grpc, &calls{service: service, config: config, closing: s.closing, logger: config.Logger})
+	peer.RegisterDeliverServer(s.grpc, &deliver{service: service, closing: s.closing, logger: config.Logger})
 	return s
 }
 
@@ -70,30 +103,46 @@ func (s *Server) Shutdown(ctx context.Context) {
 
 type calls struct {
 	pb.UnimplementedGatewayServer
-	endpoint *gateway.Endpoint
-	closing  context.Context
-	logger   *slog.Logger
+	service *gateway.Service
+	config  Config
+	closing context.Context
+	logger  *slog.Logger
 }
 
 var _ pb.GatewayServer = (*calls)(nil)
 
+// at returns the service as the gateway that a call asks for.
+func (c *calls) at(ctx context.Context) *gateway.Endpoint {
+	if c.config.MSPID != "" || c.config.Organizations == nil {
+		return c.service.At(c.config.MSPID)
+	}
+	host := authority(ctx)
+	label, _, _ := strings.Cut(host, ".")
+	for _, id := range c.config.Organizations() {
+		if name := strings.ToLower(id); name == host || name == label {
+			return c.service.At(id)
+		}
+	}
+	return c.service.At("")
+}
+
 func (c *calls) Evaluate(ctx context.Context, r *pb.EvaluateRequest) (*pb.EvaluateResponse, error) {
-	response, err := c.endpoint.Evaluate(ctx, r)
+	response, err := c.at(ctx).Evaluate(ctx, r)
 	return response, c.status("evaluate", err)
 }
 
 func (c *calls) Endorse(ctx context.Context, r *pb.EndorseRequest) (*pb.EndorseResponse, error) {
-	response, err := c.endpoint.Endorse(ctx, r)
+	response, err := c.at(ctx).Endorse(ctx, r)
 	return response, c.status("endorse", err)
 }
 
 func (c *calls) Submit(ctx context.Context, r *pb.SubmitRequest) (*pb.SubmitResponse, error) {
-	response, err := c.endpoint.Submit(ctx, r)
+	response, err := c.at(ctx).Submit(ctx, r)
 	return response, c.status("submit", err)
 }
 
 func (c *calls) CommitStatus(ctx context.Context, r *pb.SignedCommitStatusRequest) (*pb.CommitStatusResponse, error) {
-	response, err := c.endpoint.CommitStatus(ctx, r)
+	response, err := c.at(ctx).CommitStatus(ctx, r)
 	return response, c.status("commit status", err)
 }
 
@@ -101,7 +150,7 @@ func (c *calls) ChaincodeEvents(r *pb.SignedChaincodeEventsRequest, stream pb.Ga
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	defer context.AfterFunc(c.closing, cancel)()
-	err := c.endpoint.ChaincodeEvents(ctx, r, stream.Send)
+	err := c.at(ctx).ChaincodeEvents(ctx, r, stream.Send)
 	if c.closing.Err() != nil {
 		return status.Error(codes.Unavailable, "the server is shutting down")
 	}

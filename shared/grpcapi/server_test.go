@@ -69,7 +69,7 @@ func connect(t *testing.T) (*client.Network, *client.Contract) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpcapi.New(n.Gateway, nil)
+	server := grpcapi.New(n.Gateway, grpcapi.Config{})
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() {

@@ -1,6 +1,7 @@
 package msp
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/sha256"
@@ -34,6 +35,12 @@ func NewSigner(mspID string, certPEM, keyPEM []byte) (*Signer, error) {
 		return nil, fmt.Errorf("new signer: %w", err)
 	}
 	return &Signer{&Identity{MSPID: mspID, Cert: cert, Serialized: serialized}, newLowS(key)}, nil
+}
+
+// Certified reports whether the signer's certificate is this one, in PEM.
+func (s *Signer) Certified(certPEM []byte) bool {
+	cert, err := parseCert(certPEM)
+	return err == nil && bytes.Equal(cert.Raw, s.Cert.Raw)
 }
 
 // Sign returns the ECDSA signature over SHA-256 of the message: ASN.1, with a low S.

@@ -209,24 +209,31 @@ func (n *Node) User(mspID, name string, attributes map[string]string) (*msp.Sign
 	return o.User(name, attributes)
 }
 
-// operator signs definitions for an organisation of the channel that the platform holds the keys of.
+// operator signs definitions: for an organisation of the channel that the platform holds the authority of, its own before
+// others; for the ordering organisation if there is none.
 func (n *Node) operator(ctx context.Context, channel string) (*msp.Signer, error) {
 	c, err := n.Gateway.Channel(ctx, channel)
 	if err != nil {
 		return nil, err
 	}
-	ids := make([]string, 0, len(c.Config().Organizations))
+	ids := make([]string, 0, len(c.Config().Organizations)+1)
 	for _, o := range c.Config().Organizations {
 		ids = append(ids, o.MSPID)
 	}
-	if slices.Contains(ids, n.Organization) {
-		ids = []string{n.Organization}
+	if i := slices.Index(ids, n.Organization); i > 0 {
+		ids[0], ids[i] = ids[i], ids[0]
 	}
-	o, err := n.Organizations.Organization(ids[0])
-	if err != nil {
-		return nil, err
+	for _, id := range append(ids, organization.OrdererMSP) {
+		o, err := n.Organizations.Organization(id)
+		if err != nil {
+			return nil, err
+		}
+		signer, err := o.Admin("operator")
+		if !errors.Is(err, organization.ErrNoAuthority) {
+			return signer, err
+		}
 	}
-	return o.Admin("operator")
+	return nil, fmt.Errorf("sign for channel %s: %w", channel, organization.ErrNoAuthority)
 }
 
 // Deploy installs a package, binds it to a name on a channel, and defines it there. It returns when the chaincode answers. The

@@ -11,7 +11,7 @@ import (
 )
 
 // Results ends the simulation and returns its read-write set, in Fabric's order: namespaces and keys sorted, range
-// queries as they were opened, one that says the same as an earlier one left out. It fails if the view has, and with
+// queries as they were opened, those of executions elsewhere first, one that says the same as an earlier one left out. It fails if the view has, and with
 // ErrDone at a second call.
 func (t *Tx) Results() (*wire.RWSet, error) {
 	t.mu.Lock()
@@ -36,8 +36,12 @@ func (t *Tx) Results() (*wire.RWSet, error) {
 
 func (ns *namespace) results() (*kvrwset.KVRWSet, error) {
 	kv := &kvrwset.KVRWSet{}
-	for _, key := range slices.Sorted(maps.Keys(ns.reads)) {
-		kv.Reads = append(kv.Reads, read(key, ns.reads[key]))
+	reads, err := ns.allReads()
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range slices.Sorted(maps.Keys(reads)) {
+		kv.Reads = append(kv.Reads, reads[key])
 	}
 	for _, key := range slices.Sorted(maps.Keys(ns.writes)) {
 		value := ns.writes[key]
@@ -55,11 +59,15 @@ func (ns *namespace) results() (*kvrwset.KVRWSet, error) {
 		exhausted  bool
 	}
 	seen := map[query]bool{}
+	infos := slices.Clip(ns.queries)
 	for _, it := range ns.ranges {
 		info, err := it.info()
 		if err != nil {
 			return nil, err
 		}
+		infos = append(infos, info)
+	}
+	for _, info := range infos {
 		if q := (query{info.StartKey, info.EndKey, info.ItrExhausted}); !seen[q] {
 			seen[q] = true
 			kv.RangeQueriesInfo = append(kv.RangeQueriesInfo, info)

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
+
 	"peerless/shared/ledger"
 )
 
@@ -45,6 +47,10 @@ type namespace struct {
 	writes   map[string][]byte       // empty is a delete
 	metadata map[string]map[string][]byte
 	ranges   []*Iterator // in the order they were opened
+
+	// Of executions elsewhere (Merge).
+	elsewhere map[string]*kvrwset.Version // of the keys read, nil if absent
+	queries   []*kvrwset.RangeQueryInfo
 }
 
 // New begins a transaction over a view, which stays the caller's to close.

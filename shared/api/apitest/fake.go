@@ -29,6 +29,8 @@ type Fake struct {
 	// Submit and Evaluate answer the calls. nil: the payload is the first argument, block 7, height 8.
 	Submit   func(context.Context, gateway.Request) (*gateway.Outcome, error)
 	Evaluate func(context.Context, gateway.Request) (*gateway.Answer, error)
+	// Accept answers AcceptTransaction. nil: TxID.
+	Accept func(context.Context, gateway.Request) (string, bool, error)
 	// Blocks are the channels' blocks, marshalled; Txs where the transactions of a channel stand.
 	Blocks map[string][][]byte
 	Txs    map[string]map[string]ledger.TxEntry
@@ -82,6 +84,13 @@ func (f *Fake) EvaluateTransaction(ctx context.Context, r gateway.Request) (*gat
 		return f.Evaluate(ctx, r)
 	}
 	return &gateway.Answer{Response: payloadOf(r), Height: 8}, nil
+}
+
+func (f *Fake) AcceptTransaction(ctx context.Context, r gateway.Request) (string, bool, error) {
+	if f.Accept != nil {
+		return f.Accept(ctx, r)
+	}
+	return TxID, false, nil
 }
 
 func (f *Fake) CreateChannel(_ context.Context, name string, organizations []string) error {

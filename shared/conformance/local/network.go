@@ -19,6 +19,7 @@ import (
 	"peerless/shared/ledger"
 	"peerless/shared/msp"
 	"peerless/shared/organization"
+	"peerless/shared/wire"
 )
 
 // chaincodeTime is how long a chaincode may take on the recorded network.
@@ -251,5 +252,5 @@ func (s *blockStream) Recv() (*peer.FilteredBlock, error) {
 		return nil, err
 	}
 	s.next++
-	return conformance.Filter(block)
+	return wire.FilterBlock(block)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // Check reads all of a data directory that no process has open: every file against the seal if there is one, every record
-// of the log, and every row of the state. Any damage is an error that wraps ledger.ErrDamaged and names the place. It
+// of the log and of the queue, and every row of the state. Any damage is an error that wraps ledger.ErrDamaged and names the place. It
 // changes nothing.
 //
 // Without a seal (the last process did not close the store) the state may be older than the log, and bytes that no record
@@ -32,6 +32,9 @@ func CheckFS(fs vfs.FS, dir string) error {
 
 func check(d *directory) error {
 	if _, err := checkSeal(d); err != nil {
+		return err
+	}
+	if err := checkRecords(d); err != nil {
 		return err
 	}
 	blocks, heights, err := checkLog(d)
@@ -57,7 +60,7 @@ type place struct {
 func checkLog(d *directory) (map[position]place, map[string]uint64, error) {
 	blocks, heights := make(map[position]place), make(map[string]uint64)
 	var plain []byte
-	_, _, err := scan(d.fs, d.log(), position{}, func(start, end position, payload []byte) error {
+	_, _, err := scan(d.fs, d.log(), whole, position{}, func(start, end position, payload []byte) error {
 		r, err := parsePayload(payload, &plain)
 		if err != nil {
 			return fmt.Errorf("%s: record at %d: %w", segmentName(start.segment), start.offset, err)

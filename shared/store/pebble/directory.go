@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -24,6 +25,7 @@ const (
 	lockFile      = "LOCK"
 	sealFile      = "SEAL"
 	logDir        = "log"
+	recordsDir    = "queue"
 	stateDir      = "state"
 )
 
@@ -37,6 +39,7 @@ type directory struct {
 func (d *directory) file(name string) string { return d.fs.PathJoin(d.path, name) }
 func (d *directory) log() string             { return d.file(logDir) }
 func (d *directory) state() string           { return d.file(stateDir) }
+func (d *directory) records() string         { return d.file(recordsDir) }
 
 // lockDirectory checks that path is a data directory of this format, and locks it. An empty or absent directory is made one if
 // create is set.
@@ -169,8 +172,12 @@ func (s *Store) open() error {
 		}
 		return err
 	}
-	s.log = &log{fs: s.config.FS, dir: s.dir.log(), size: s.config.SegmentBytes, sums: sums}
-	return s.replay()
+	s.log = &log{fs: s.config.FS, dir: s.dir.log(), folder: logDir, size: s.config.SegmentBytes, sums: sums}
+	if err := s.replay(); err != nil {
+		return err
+	}
+	s.records, err = openRecords(s, sums)
+	return err
 }
 
 // replay puts into the database what only the log has.
@@ -184,7 +191,7 @@ func (s *Store) replay() error {
 		return fmt.Errorf("%w: %w", errDamagedState, err)
 	}
 	var plain []byte
-	s.log.previous, s.log.cut, err = scan(s.config.FS, s.dir.log(), from, func(start, end position, payload []byte) error {
+	s.log.previous, s.log.cut, err = scan(s.config.FS, s.dir.log(), whole, from, func(start, end position, payload []byte) error {
 		r, err := parsePayload(payload, &plain)
 		if err != nil {
 			return err
@@ -237,8 +244,9 @@ func (s *Store) Close() error {
 	}
 	clear(s.views)
 	s.mu.Unlock()
-	errs = append(errs, s.log.close(), s.db.shut())
+	errs = append(errs, s.log.close(), s.records.log.close(), s.db.shut())
 	if errors.Join(errs...) == nil {
+		maps.Copy(s.log.sums, s.records.log.sums)
 		errs = append(errs, seal(s.dir, s.log.sums))
 	}
 	if s.db.failure() == nil { // else parts of Pebble may still be at work in there

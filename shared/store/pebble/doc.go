@@ -6,6 +6,7 @@
 //	LOCK              locked while a process has the store open
 //	log/%012d.log     segments of the log: blocks, each with its batch, in the order of Append
 //	state/            a Pebble database: what the log says, indexed
+//	queue/%012d.log   segments of another log, in the same format: the messages of a queue (Records)
 //	SEAL              the checksum of every file; there only after Close, until the next Open
 //
 // The log is the truth, and the only thing that is synced: Append writes one record, waits for it to be on disk, and then

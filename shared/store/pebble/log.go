@@ -27,9 +27,10 @@ func (p position) before(q position) bool {
 // log is the writing end of the log. Every write goes to a segment that this process began: what an earlier one left at
 // the end of its last segment is never touched, but counted or voided by the header of the next.
 type log struct {
-	fs   vfs.FS
-	dir  string
-	size int64 // a segment that is larger is followed by the next
+	fs     vfs.FS
+	dir    string
+	folder string // the directory's name in the data directory
+	size   int64  // a segment that is larger is followed by the next
 
 	mu       sync.Mutex // guards the writing of records, and what follows
 	current  *segment   // nil before the first record
@@ -167,7 +168,7 @@ func (l *log) ready() error {
 			l.broken = err
 			return err
 		}
-		l.sums[logDir+"/"+s.name] = fileSum{size: s.written.Load(), sum: s.digest.Sum64()}
+		l.sums[l.folder+"/"+s.name] = fileSum{size: s.written.Load(), sum: s.digest.Sum64()}
 	}
 	if err := l.begin(); err != nil {
 		if l.broken != nil {
@@ -277,7 +278,7 @@ func (l *log) close() error {
 	l.current = nil
 	err := s.file.Sync()
 	if err == nil {
-		l.sums[logDir+"/"+s.name] = fileSum{size: s.written.Load(), sum: s.digest.Sum64()}
+		l.sums[l.folder+"/"+s.name] = fileSum{size: s.written.Load(), sum: s.digest.Sum64()}
 	}
 	if closeErr := s.file.Close(); err == nil {
 		err = closeErr

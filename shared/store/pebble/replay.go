@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/klauspost/compress/s2"
@@ -56,27 +58,39 @@ func parsePayload(payload []byte, buf *[]byte) (*logged, error) {
 	return r, nil
 }
 
-// segments returns the numbers of the log's segments, which follow each other from 1.
-func segments(fs vfs.FS, dir string) ([]uint64, error) {
+// Whether segments may be missing at the front of a log.
+const (
+	whole  = false
+	pruned = true
+)
+
+// segments returns the numbers of the log's segments, which follow each other, from 1 unless the log is pruned.
+func segments(fs vfs.FS, dir string, pruned bool) ([]uint64, error) {
 	names, err := fs.List(dir)
 	if err != nil {
 		return nil, fmt.Errorf("list log: %w", err)
 	}
 	slices.Sort(names)
+	first := uint64(1)
+	if pruned && len(names) > 0 {
+		if n, err := strconv.ParseUint(strings.TrimSuffix(names[0], ".log"), 10, 64); err == nil && n > 0 {
+			first = n
+		}
+	}
 	var numbers []uint64
 	for i, name := range names {
-		if name != segmentName(uint64(i)+1) {
-			return nil, damaged("log: found %s where %s should be", name, segmentName(uint64(i)+1))
+		if want := segmentName(first + uint64(i)); name != want {
+			return nil, damaged("log: found %s where %s should be", name, want)
 		}
-		numbers = append(numbers, uint64(i)+1)
+		numbers = append(numbers, first+uint64(i))
 	}
 	return numbers, nil
 }
 
 // scan calls visit for each block's record from the position on, in order, with the record's position and the position
 // of its end. It returns the last segment's number and how much of it counts, which is 0 and 0 for an empty log.
-func scan(fs vfs.FS, dir string, from position, visit func(start, end position, payload []byte) error) (last uint64, cut int64, err error) {
-	numbers, err := segments(fs, dir)
+func scan(fs vfs.FS, dir string, pruned bool, from position, visit func(start, end position, payload []byte) error) (last uint64, cut int64, err error) {
+	numbers, err := segments(fs, dir, pruned)
 	if err != nil || len(numbers) == 0 {
 		if err == nil && from.segment > 0 {
 			err = damaged("log: no segment is left")
@@ -87,8 +101,8 @@ func scan(fs vfs.FS, dir string, from position, visit func(start, end position, 
 	if from.segment > last {
 		return 0, 0, damaged("log: %s is missing", segmentName(from.segment))
 	}
-	if from.before(position{segment: 1}) {
-		from = position{segment: 1}
+	if from.before(position{segment: numbers[0]}) {
+		from = position{segment: numbers[0]}
 	}
 
 	current, err := openSegment(fs, dir, from.segment)

@@ -85,7 +85,7 @@ func breakSeal(d *directory) (map[string]fileSum, error) {
 	}
 	final := make(map[string]fileSum)
 	for name, s := range sums {
-		if strings.HasPrefix(name, logDir+"/") || strings.HasSuffix(name, ".sst") {
+		if strings.HasPrefix(name, logDir+"/") || strings.HasPrefix(name, recordsDir+"/") || strings.HasSuffix(name, ".sst") {
 			final[name] = s
 		}
 	}
@@ -128,8 +128,11 @@ func checkSeal(d *directory) (sealed bool, err error) {
 // files returns the names of the files that a seal covers, sorted, with slashes.
 func (d *directory) files() ([]string, error) {
 	var names []string
-	for _, dir := range []string{"", logDir + "/", stateDir + "/"} {
+	for _, dir := range []string{"", logDir + "/", stateDir + "/", recordsDir + "/"} {
 		listed, err := d.fs.List(d.file(dir))
+		if dir == recordsDir+"/" && errors.Is(err, os.ErrNotExist) {
+			continue // no message was ever kept
+		}
 		if err != nil {
 			return nil, err
 		}

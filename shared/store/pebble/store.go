@@ -48,10 +48,11 @@ func (c Config) withDefaults() Config {
 
 // Store is a ledger.Store in a directory. The methods are documented there.
 type Store struct {
-	config Config
-	dir    *directory
-	db     *database
-	log    *log
+	config  Config
+	dir     *directory
+	db      *database
+	log     *log
+	records *Records
 
 	lifetime sync.RWMutex // held for reading by each call, for writing by Close
 	closed   bool

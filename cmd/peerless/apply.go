@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"peerless/shared/manifest"
+	"peerless/shared/node"
+)
+
+type applyConfig struct{ file, data string }
+
+func newApplyCommand(a *app) *cobra.Command {
+	var config applyConfig
+	cmd := &cobra.Command{
+		Use:   "apply -f FILE",
+		Short: "Make organisations, channels and chaincodes what a file says",
+		Long: `Apply reads a YAML file and makes what it says: organisations, of existing Fabric MSP directories or made here; channels
+of them; chaincodes, from a source directory, a package, or a service that runs at an address. Running it again changes
+nothing. Another source, policy or collections file makes a new definition of the chaincode. Paths are relative to FILE.
+
+It works on a data directory that no server runs on; peerless serve --apply FILE and peerless dev --apply FILE do the same
+at start.`,
+		Example: `  peerless apply -f network.yaml --data /var/lib/peerless
+  peerless serve --data /var/lib/peerless --apply network.yaml
+
+  # network.yaml
+  organizations:
+    - mspId: Org1MSP
+      msp: crypto/org1/msp                  # left out: Peerless makes an authority
+      endorser: {cert: e.pem, key: e.key}
+    - mspId: Org2MSP
+  channels:
+    - name: trade
+      organizations: [Org1MSP, Org2MSP]
+      chaincodes:
+        - name: asset
+          source: contracts/asset           # or a .tar.gz, or {address: host:port}
+          policy: AND('Org1MSP.peer','Org2MSP.peer')`,
+		Args: arguments(0, 0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if config.file == "" {
+				return &usageError{cmd.CommandPath(), "name the file with -f"}
+			}
+			return a.applyTo(cmd.Context(), config)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&config.file, "file", "f", "", "the YAML file")
+	f.StringVar(&config.data, "data", defaultData, "the data directory")
+	return cmd
+}
+
+// applyTo applies a file to a data directory.
+func (a *app) applyTo(ctx context.Context, config applyConfig) (err error) {
+	m, err := manifest.Load(config.file)
+	if err != nil {
+		return err
+	}
+	p, err := openPlatform(config.data, "", a.logger(slog.LevelWarn))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	return a.apply(ctx, p.Node, m)
+}
+
+// apply applies a manifest to a node, and says what it did. A nil manifest says nothing.
+func (a *app) apply(ctx context.Context, n *node.Node, m *manifest.Manifest) error {
+	if m == nil {
+		return nil
+	}
+	err := n.Apply(ctx, m, a.tellChange)
+	if err != nil {
+		return fmt.Errorf("apply: %w", err)
+	}
+	return nil
+}
+
+// loadManifest reads the file of --apply, nil if there is none.
+func loadManifest(file string) (*manifest.Manifest, error) {
+	if file == "" {
+		return nil, nil
+	}
+	return manifest.Load(file)
+}
+
+// change is node.Change as --json shows it.
+type change struct {
+	Event   string `json:"event"` // created, updated, unchanged
+	Kind    string `json:"kind"`  // organization, channel, chaincode
+	Name    string `json:"name"`
+	Channel string `json:"channel,omitempty"`
+	Detail  string `json:"detail,omitempty"`
+}
+
+func (a *app) tellChange(c node.Change) {
+	if a.json {
+		a.printJSON(change{c.Action, c.Kind, c.Name, c.Channel, c.Detail})
+		return
+	}
+	line := fmt.Sprintf("%s %s", c.Kind, c.Name)
+	if c.Channel != "" {
+		line += " on " + c.Channel
+	}
+	line += " " + c.Action
+	if c.Detail != "" {
+		line += ": " + c.Detail
+	}
+	fmt.Fprintln(a.out, line)
+}
