@@ -22,6 +22,9 @@ type Config struct {
 
 	// Queue keeps what is accepted and not waited for. nil: there is no queue.
 	Queue Queue
+	// Fabric returns what serves requests that clients sign for themselves, as the gateway of an organisation, or of each signer's
+	// own if that is empty. nil: there is none.
+	Fabric func(mspID string) FabricGateway
 	// Healthy returns nil when the platform can commit. nil: it always can.
 	Healthy func(context.Context) error
 	// Logger gets a line per request at debug level, and what went wrong at error level. nil: nothing is logged.

@@ -79,6 +79,7 @@ type Problem struct {
 	ValidationCode  string        // Fabric's name of the verdict
 	Field           string        // which part of the request is wrong: a JSON field, a query parameter, a header
 	Limit           int64         // the limit that was exceeded, in bytes
+	GRPC            *GRPCStatus   // of a request that the client signed itself
 	RetryAfter      time.Duration // when to try again; a header, in whole seconds
 	Allow           string        // the methods there are; a header
 }
@@ -100,9 +101,11 @@ func (p *Problem) MarshalJSON() ([]byte, error) {
 		ValidationCode  string `json:"validationCode,omitempty"`
 		Field           string `json:"field,omitempty"`
 		Limit           int64  `json:"limit,omitempty"`
+
+		GRPC *GRPCStatus `json:"grpcStatus,omitempty"`
 	}{
 		"urn:peerless:error:" + string(p.Code), known.title, p.Code.Status(), p.Detail, p.Code,
-		p.TransactionID, p.ChaincodeStatus, p.ValidationCode, p.Field, p.Limit,
+		p.TransactionID, p.ChaincodeStatus, p.ValidationCode, p.Field, p.Limit, p.GRPC,
 	})
 }
 

@@ -15,7 +15,7 @@ func (h *Handler) routes() []route {
 		chaincodes = channel + "/chaincodes"
 		chaincode  = chaincodes + "/{cc}"
 	)
-	return []route{
+	return append(h.signedRoutes(channel), []route{
 		{"GET", "/healthz", handle(h, scopePublic, decodeNone, h.health)},
 		{"GET", "/docs", handle(h, scopePublic, decodeNone, h.docs)},
 		{"GET", "/v1/openapi.json", handle(h, scopePublic, decodeNone, h.openAPI)},
@@ -44,5 +44,5 @@ func (h *Handler) routes() []route {
 		{"GET", channel + "/blocks", handle(h, ScopeEvaluate, decodeBlockRange, h.listBlocks)},
 		{"GET", channel + "/blocks/{n}", handle(h, ScopeEvaluate, decodeBlockRef, h.showBlock)},
 		{"GET", channel + "/events", handle(h, ScopeEvaluate, decodeEvents, h.events)},
-	}
+	}...)
 }

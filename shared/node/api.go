@@ -21,10 +21,13 @@ func (n *Node) Handler(auth api.Authenticator, heartbeat time.Duration) (*api.Ha
 	return n.Serve(api.Config{Auth: auth, Heartbeat: heartbeat})
 }
 
-// Serve is Handler for who configures more of it. What is not given is the node's: Gateway, Deployer, Healthy and Logger.
+// Serve is Handler for who configures more of it. What is not given is the node's: Gateway, Fabric, Deployer, Healthy and Logger.
 func (n *Node) Serve(config api.Config) (*api.Handler, error) {
 	if config.Gateway == nil {
 		config.Gateway = n.API()
+	}
+	if config.Fabric == nil {
+		config.Fabric = func(mspID string) api.FabricGateway { return n.Gateway.At(mspID) }
 	}
 	if config.Deployer == nil {
 		config.Deployer = deployer{n}

@@ -62,7 +62,9 @@ type Problem struct {
 	ValidationCode  string `json:"validationCode"`
 	Field           string `json:"field"`
 	Limit           int64  `json:"limit"`
-	RetryAfter      int    `json:"-"` // seconds; 0 if the server does not say
+	// GRPC is what Fabric's gateway says, of a call through GatewayConn.
+	GRPC       *GRPCStatus `json:"grpcStatus"`
+	RetryAfter int         `json:"-"` // seconds; 0 if the server does not say
 }
 
 // advice says what to do where the detail does not.

@@ -76,6 +76,9 @@ func Start(ctx context.Context, config Config) (*Network, conformance.Identities
 // Close stops the chaincodes and the ledger. The store stays open.
 func (n *Network) Close() error { return errors.Join(n.hosts.close(), n.ledger.Close()) }
 
+// Service returns what answers.
+func (n *Network) Service() *peerlessgateway.Service { return n.gateway }
+
 // Ledger returns what the scenarios wrote to.
 func (n *Network) Ledger() *ledger.Ledger { return n.ledger }
 

@@ -27,53 +27,69 @@ import (
 type Network struct {
 	gateways map[string]*endpoint // by MSP id
 	options  []client.ConnectOption
+	close    []func() error
 }
 
 var _ conformance.Network = (*Network)(nil)
 
 // endpoint is one organisation's gateway.
 type endpoint struct {
-	conn *grpc.ClientConn
-	tap  tap
-	raw  gateway.GatewayClient
-	any  *client.Gateway // sends what others signed
+	tap tap
+	raw gateway.GatewayClient
+	any *client.Gateway // sends what others signed
 }
 
 // maxMessage is the largest answer taken, in bytes: a block may have many transactions.
 const maxMessage = 64 << 20
 
-// Dial connects to the gateways, by MSP id. anyone is an identity for the client to have: requests come signed. A nil config is
-// plain text.
+// Dial connects to the gateways at addresses, by MSP id. anyone is an identity for the client to have: requests come signed. A nil
+// config is plain text.
 func Dial(addresses map[string]string, anyone *msp.Signer, config *tls.Config) (*Network, error) {
-	n := &Network{gateways: map[string]*endpoint{}}
+	var options []client.ConnectOption
 	transport := insecure.NewCredentials()
 	if config != nil {
 		transport = credentials.NewTLS(config)
 		for _, own := range config.Certificates {
 			hash := sha256.Sum256(own.Certificate[0])
-			n.options = append(n.options, client.WithTLSClientCertificateHash(hash[:]))
+			options = append(options, client.WithTLSClientCertificateHash(hash[:]))
 		}
 	}
+	connections, closing := map[string]grpc.ClientConnInterface{}, []func() error{}
 	for mspID, address := range addresses {
 		conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(transport),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
 		if err != nil {
-			return nil, errors.Join(err, n.Close())
+			return nil, errors.Join(err, (&Network{close: closing}).Close())
 		}
-		e := &endpoint{conn: conn, tap: tap{conn}, raw: gateway.NewGatewayClient(conn)}
+		connections[mspID], closing = conn, append(closing, conn.Close)
+	}
+	n, err := Over(connections, anyone, options...)
+	if err != nil {
+		return nil, errors.Join(err, (&Network{close: closing}).Close())
+	}
+	n.close = closing
+	return n, nil
+}
+
+// Over is Dial where there are connections already. The caller closes them.
+func Over(connections map[string]grpc.ClientConnInterface, anyone *msp.Signer, options ...client.ConnectOption) (*Network, error) {
+	n := &Network{gateways: map[string]*endpoint{}, options: options}
+	for mspID, conn := range connections {
+		e := &endpoint{tap: tap{conn}, raw: gateway.NewGatewayClient(conn)}
+		var err error
+		if e.any, err = Connect(anyone, e.tap, options...); err != nil {
+			return nil, err
+		}
 		n.gateways[mspID] = e
-		if e.any, err = Connect(anyone, e.tap, n.options...); err != nil {
-			return nil, errors.Join(err, n.Close())
-		}
 	}
 	return n, nil
 }
 
-// Close ends the connections.
+// Close ends the connections that Dial made.
 func (n *Network) Close() error {
 	var errs []error
-	for _, e := range n.gateways {
-		errs = append(errs, e.conn.Close())
+	for _, close := range n.close {
+		errs = append(errs, close())
 	}
 	return errors.Join(errs...)
 }
