@@ -23,24 +23,24 @@ func newApplyCommand(a *app) *cobra.Command {
 of them; chaincodes, from a source directory, a package, or a service that runs at an address. Running it again changes
 nothing. Another source, policy or collections file makes a new definition of the chaincode. Paths are relative to FILE.
 
-It works on a data directory that no server runs on; peerless serve --apply FILE and peerless dev --apply FILE do the same
-at start.`,
-		Example: `  peerless apply -f network.yaml --data /var/lib/peerless
-  peerless serve --data /var/lib/peerless --apply network.yaml
-
-  # network.yaml
   organizations:
     - mspId: Org1MSP
       msp: crypto/org1/msp                  # left out: Peerless makes an authority
-      endorser: {cert: e.pem, key: e.key}
+      endorser: {cert: e.pem, key: e.key}   # left out: an identity the platform keeps
     - mspId: Org2MSP
   channels:
     - name: trade
       organizations: [Org1MSP, Org2MSP]
       chaincodes:
         - name: asset
-          source: contracts/asset           # or a .tar.gz, or {address: host:port}
-          policy: AND('Org1MSP.peer','Org2MSP.peer')`,
+          source: contracts/asset           # or a .tar.gz, or {address: host:port, tls: {rootCert: ca.pem}}
+          policy: AND('Org1MSP.peer','Org2MSP.peer')
+          collections: collections.json
+
+It works on a data directory that no server runs on; peerless serve --apply FILE and peerless dev --apply FILE do the same
+at start.`,
+		Example: `  peerless apply -f network.yaml --data /var/lib/peerless
+  peerless serve --data /var/lib/peerless --apply network.yaml`,
 		Args: arguments(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if config.file == "" {
