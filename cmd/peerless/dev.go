@@ -20,6 +20,7 @@ type devConfig struct {
 	http, grpc, data, ready string
 	stateDatabase           string
 	apply                   string
+	sqs                     sqsConfig
 	dirs                    []string
 }
 
@@ -37,6 +38,9 @@ needed: requests say who calls in X-Peerless-User, and it answers this machine o
 		Example: `  peerless dev
   peerless dev ./mycontract --http 127.0.0.1:9000 --data /tmp/mydata`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := config.sqs.check(cmd); err != nil {
+				return err
+			}
 			config.dirs = args
 			return a.dev(cmd.Context(), config)
 		},
@@ -47,6 +51,7 @@ needed: requests say who calls in X-Peerless-User, and it answers this machine o
 	f.StringVar(&config.data, "data", defaultData, "the directory that keeps the ledger")
 	stateDatabaseFlag(f, &config.stateDatabase)
 	f.StringVar(&config.apply, "apply", "", "a file of organisations, channels and chaincodes to make at start, instead of the contracts in contracts/: see peerless apply")
+	config.sqs.addTo(cmd)
 	f.StringVar(&config.ready, "ready-file", "", "write the server's URL to this file when it is ready: for scripts")
 	return cmd
 }
@@ -86,6 +91,9 @@ func (a *app) dev(ctx context.Context, config devConfig) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
+	if err := config.sqs.consume(ctx, p); err != nil {
+		return err
+	}
 	if err := p.EnsureChannel(ctx, defaultChannel); err != nil {
 		return fmt.Errorf("open the channel %s: %w", defaultChannel, err)
 	}

@@ -46,6 +46,7 @@ type platform struct {
 	*node.Node
 	store *pebble.Store
 	queue *queue.Queue
+	jobs  []func(context.Context) error // run while it is served, until their context ends
 }
 
 // collectAt is how much the heap grows between collections, in percent, unless GOGC says otherwise. A transaction leaves some
@@ -158,7 +159,7 @@ type listenError struct {
 func (e *listenError) Error() string { return fmt.Sprintf("listen on %s: %v", e.address, e.err) }
 func (e *listenError) Unwrap() error { return e.err }
 
-// serve serves HTTP, Fabric's clients where there are listeners for them, and the queue, until ctx ends or one of them fails.
+// serve serves HTTP, Fabric's clients where there are listeners for them, and the queue, and runs the jobs, until ctx ends or one of them fails.
 func (p *platform) serve(ctx context.Context, l *listener, handler *api.Handler, root http.Handler, f *fabric) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -173,9 +174,23 @@ func (p *platform) serve(ctx context.Context, l *listener, handler *api.Handler,
 		}
 		ended <- p.serveFabric(ctx, f)
 	}()
-	err := serveHTTP(ctx, l, handler, root)
+	failed := make(chan error, len(p.jobs))
+	for _, job := range p.jobs {
+		go func() {
+			err := job(ctx)
+			if err != nil {
+				stop()
+			}
+			failed <- err
+		}()
+	}
+	errs := []error{serveHTTP(ctx, l, handler, root)}
 	stop()
-	return errors.Join(err, <-ended)
+	errs = append(errs, <-ended)
+	for range p.jobs {
+		errs = append(errs, <-failed)
+	}
+	return errors.Join(errs...)
 }
 
 // stopQueue lets the messages that have been begun end. The others are run after the next start.

@@ -13,6 +13,7 @@ import (
 )
 
 type serveConfig struct {
+	sqs                 sqsConfig
 	http, data, ready   string
 	grpc                []string
 	apply               string
@@ -43,6 +44,9 @@ ledger. What it has acknowledged is on the disk in any case.`,
 			if config.clientCA != "" && config.cert == "" {
 				return &usageError{cmd.CommandPath(), "--tls-client-ca needs --tls-cert and --tls-key"}
 			}
+			if err := config.sqs.check(cmd); err != nil {
+				return err
+			}
 			return a.serve(cmd.Context(), config)
 		},
 	}
@@ -55,6 +59,7 @@ ledger. What it has acknowledged is on the disk in any case.`,
 	f.StringVar(&config.cert, "tls-cert", "", "a PEM file with the server's certificate, to answer over HTTPS and TLS")
 	f.StringVar(&config.key, "tls-key", "", "a PEM file with its key")
 	f.StringVar(&config.clientCA, "tls-client-ca", "", "a PEM file with authorities: clients of the Fabric Gateway must show a certificate of theirs")
+	config.sqs.addTo(cmd)
 	f.StringVar(&config.ready, "ready-file", "", "write the server's URL to this file when it is ready: for scripts")
 	stateDatabaseFlag(f, &config.stateDatabase)
 	f.BoolVarP(&config.verbose, "verbose", "v", false, "log every request")
@@ -85,6 +90,9 @@ func (a *app) serve(ctx context.Context, config serveConfig) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
+	if err := config.sqs.consume(ctx, p); err != nil {
+		return err
+	}
 	if err := p.EnsureChannel(ctx, defaultChannel); err != nil {
 		return fmt.Errorf("open the channel %s: %w", defaultChannel, err)
 	}
