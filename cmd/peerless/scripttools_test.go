@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -140,4 +141,33 @@ func scriptContract(ts *testscript.TestScript, neg bool, args []string) {
 		place := ts.MkAbs(filepath.Join(target, relative))
 		return errors.Join(os.MkdirAll(filepath.Dir(place), 0o755), os.WriteFile(place, raw, 0o644))
 	}))
+}
+
+// clientProgram is the client of the Fabric Gateway that README shows.
+var clientProgram = filepath.Join("testdata", "client", "main.go")
+
+// gatewayclient DIR writes the program that README shows.
+func scriptGatewayClient(ts *testscript.TestScript, neg bool, args []string) {
+	program, err := os.ReadFile(clientProgram)
+	ts.Check(err)
+	ts.Check(os.MkdirAll(ts.MkAbs(args[0]), 0o755))
+	ts.Check(os.WriteFile(filepath.Join(ts.MkAbs(args[0]), "main.go"), program, 0o644))
+}
+
+// TestREADMEClient compares the program in README with the one that a script runs.
+func TestREADMEClient(t *testing.T) {
+	t.Parallel()
+	program, err := os.ReadFile(clientProgram)
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, body, _ := strings.Cut(string(program), "func main() {")
+	body, _, _ = strings.Cut(body, "\n}\n")
+	if !strings.Contains(string(readme), "func main() {"+body+"\n}") {
+		t.Errorf("README does not show the client of %s", clientProgram)
+	}
 }

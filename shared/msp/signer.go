@@ -43,6 +43,15 @@ func (s *Signer) Certified(certPEM []byte) bool {
 	return err == nil && bytes.Equal(cert.Raw, s.Cert.Raw)
 }
 
+// PEM returns the signer's certificate and private key (PKCS #8), for NewSigner and for Fabric's clients.
+func (s *Signer) PEM() (certPEM, keyPEM []byte, err error) {
+	keyPEM, err = encodeKey(s.key.PrivateKey)
+	if err != nil {
+		return nil, nil, fmt.Errorf("encode the key of %s: %w", s.Cert.Subject.CommonName, err)
+	}
+	return encodeCert(s.Cert.Raw), keyPEM, nil
+}
+
 // Sign returns the ECDSA signature over SHA-256 of the message: ASN.1, with a low S.
 func (s *Signer) Sign(message []byte) ([]byte, error) {
 	digest := sha256.Sum256(message)
