@@ -11,6 +11,7 @@ import (
 	"peerless/shared/api"
 	"peerless/shared/emf"
 	"peerless/shared/node"
+	"peerless/shared/queue/sqs"
 )
 
 // Contracts are linked into the program, by the names of their chaincodes. Stage local runs them.
@@ -21,6 +22,8 @@ type Platform struct {
 	*node.Node
 	// HTTP is the whole API.
 	HTTP http.Handler
+	// Messages is the queue in SQS. Stage local has none.
+	Messages *sqs.Queue
 }
 
 // Open puts the platform together. metrics may be nil.

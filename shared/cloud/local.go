@@ -11,6 +11,7 @@ import (
 	"peerless/shared/api"
 	"peerless/shared/gateway"
 	"peerless/shared/node"
+	"peerless/shared/queue"
 	"peerless/shared/store/mem"
 )
 
@@ -30,9 +31,22 @@ func openLocal(ctx context.Context, config Config, contracts Contracts, logger *
 	return &Platform{Node: n, HTTP: api.GuardLocal(handler)}, nil
 }
 
+// localQueue runs what is queued in the container itself: it lasts as long as the ledger does.
+func localQueue(ctx context.Context, n *node.Node) (*queue.Queue, error) {
+	q, err := queue.Open(ctx, queue.Config{Store: &mem.Records{}, Handler: n.QueueHandler(), Logger: n.Logger})
+	if err == nil {
+		q.Start()
+	}
+	return q, err
+}
+
 func localAPI(ctx context.Context, n *node.Node, contracts Contracts) (*api.Handler, error) {
 	local := &localGateway{n.API(), n, contracts}
-	handler, err := n.Serve(api.Config{Gateway: local, Auth: n.DevAuth(), NoStreams: true})
+	q, err := localQueue(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	handler, err := n.Serve(api.Config{Gateway: local, Auth: n.DevAuth(), Queue: q, NoStreams: true})
 	if err != nil {
 		return nil, err
 	}
