@@ -12,7 +12,7 @@ import (
 	"peerless/shared/node"
 )
 
-type applyConfig struct{ file, data string }
+type applyConfig struct{ file, data, sealKey string }
 
 func newApplyCommand(a *app) *cobra.Command {
 	var config applyConfig
@@ -52,6 +52,7 @@ at start.`,
 	f := cmd.Flags()
 	f.StringVarP(&config.file, "file", "f", "", "the YAML file")
 	f.StringVar(&config.data, "data", defaultData, "the data directory")
+	addSealKey(cmd, &config.sealKey)
 	return cmd
 }
 
@@ -61,7 +62,7 @@ func (a *app) applyTo(ctx context.Context, config applyConfig) (err error) {
 	if err != nil {
 		return err
 	}
-	p, err := openPlatform(config.data, "", a.logger(slog.LevelWarn))
+	p, err := a.openSealed(opening{data: config.data}, config.sealKey, slog.LevelWarn)
 	if err != nil {
 		return err
 	}

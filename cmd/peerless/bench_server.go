@@ -89,7 +89,7 @@ func (a *app) benchServer(ctx context.Context, config benchServerConfig) (err er
 		return err
 	}
 	defer l.Close()
-	p, err := openPlatform(config.data, "", a.logger(slog.LevelWarn))
+	p, err := openPlatform(opening{data: config.data}, a.logger(slog.LevelWarn))
 	if err != nil {
 		return err
 	}

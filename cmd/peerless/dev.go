@@ -21,6 +21,7 @@ type devConfig struct {
 	stateDatabase           string
 	apply                   string
 	sqs                     sqsConfig
+	sealKey                 string
 	dirs                    []string
 }
 
@@ -52,6 +53,7 @@ needed: requests say who calls in X-Peerless-User, and it answers this machine o
 	stateDatabaseFlag(f, &config.stateDatabase)
 	f.StringVar(&config.apply, "apply", "", "a file of organisations, channels and chaincodes to make at start, instead of the contracts in contracts/: see peerless apply")
 	config.sqs.addTo(cmd)
+	addSealKey(cmd, &config.sealKey)
 	f.StringVar(&config.ready, "ready-file", "", "write the server's URL to this file when it is ready: for scripts")
 	return cmd
 }
@@ -86,7 +88,7 @@ func (a *app) dev(ctx context.Context, config devConfig) (err error) {
 		return err
 	}
 	defer f.Close()
-	p, err := openPlatform(config.data, config.stateDatabase, a.logger(slog.LevelInfo))
+	p, err := a.openSealed(opening{data: config.data, stateDatabase: config.stateDatabase}, config.sealKey, slog.LevelInfo)
 	if err != nil {
 		return err
 	}

@@ -11,8 +11,10 @@ import (
 
 	"peerless/shared/api/client"
 	"peerless/shared/deploy"
+	"peerless/shared/docstore"
 	"peerless/shared/ledger"
 	"peerless/shared/organization"
+	"peerless/shared/secret"
 	"peerless/shared/store/pebble"
 )
 
@@ -110,7 +112,9 @@ func explain(err error) string {
 		return err.Error() + ": free some space, and try again"
 	case errors.Is(err, deploy.ErrNoToolchain):
 		return err.Error() + ": install Go, or deploy a package that was built elsewhere"
-	case errors.Is(err, organization.ErrDamaged), errors.Is(err, deploy.ErrDamaged):
+	case errors.Is(err, secret.ErrOtherKey):
+		return err.Error() + ": give the key that this data was made with, with --seal-key or " + sealKeyVariable
+	case errors.Is(err, docstore.ErrDamaged), errors.Is(err, organization.ErrDamaged), errors.Is(err, deploy.ErrDamaged):
 		return err.Error() + ": restore it from a backup"
 	case errors.Is(err, ledger.ErrDamaged):
 		return err.Error() + ": peerless verify says what is damaged"

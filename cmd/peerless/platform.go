@@ -21,6 +21,7 @@ import (
 	"peerless/shared/gateway"
 	"peerless/shared/node"
 	"peerless/shared/queue"
+	"peerless/shared/secret"
 	"peerless/shared/store/pebble"
 )
 
@@ -53,23 +54,29 @@ type platform struct {
 // 60 KB of garbage and the heap that lives is small: collecting at Go's 100 costs a tenth of all CPU.
 const collectAt = 300
 
-// openPlatform opens a data directory for contracts that are to find this state database (gateway.Config.StateDatabase).
-func openPlatform(data, stateDatabase string, logger *slog.Logger) (*platform, error) {
+// opening says which data directory is opened, and how.
+type opening struct {
+	data          string
+	stateDatabase string        // that contracts are to find (gateway.Config.StateDatabase)
+	sealer        secret.Sealer // of private keys; nil: the key in the directory itself
+}
+
+func openPlatform(o opening, logger *slog.Logger) (*platform, error) {
 	if _, set := os.LookupEnv("GOGC"); !set {
 		debug.SetGCPercent(collectAt)
 	}
-	store, err := openStore(data, pebble.Config{Logger: logger})
+	store, err := openStore(o.data, pebble.Config{Logger: logger})
 	if err != nil {
 		return nil, err
 	}
-	n, err := node.Open(node.Config{Store: store, Data: data, Logger: logger, DeployConfig: deploy.Config{IdleTimeout: idleContract},
-		GatewayConfig: gateway.Config{StateDatabase: stateDatabase}})
+	n, err := node.Open(node.Config{Store: store, Data: o.data, Sealer: o.sealer, Logger: logger, DeployConfig: deploy.Config{IdleTimeout: idleContract},
+		GatewayConfig: gateway.Config{StateDatabase: o.stateDatabase}})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", data, err), store.Close())
+		return nil, errors.Join(fmt.Errorf("open %s: %w", o.data, err), store.Close())
 	}
 	p := &platform{Node: n, store: store}
 	if p.queue, err = queue.Open(context.Background(), queue.Config{Store: store.Records(), Handler: n.QueueHandler(), Logger: logger}); err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", data, err), p.Close())
+		return nil, errors.Join(fmt.Errorf("open %s: %w", o.data, err), p.Close())
 	}
 	return p, nil
 }
@@ -93,6 +100,9 @@ func checkData(data string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("open the data directory: %w: choose another with --data", err)
+	}
+	if len(entries) == 1 && entries[0].Name() == node.SealKeyFile {
+		return nil // opening it was interrupted, or the key was put there first
 	}
 	if _, err := os.Stat(filepath.Join(data, storeDir)); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s is not a data directory of Peerless, and not empty: choose another with --data", data)

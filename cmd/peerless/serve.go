@@ -19,6 +19,7 @@ type serveConfig struct {
 	apply               string
 	cert, key, clientCA string
 	stateDatabase       string
+	sealKey             string
 	verbose             bool
 }
 
@@ -60,6 +61,7 @@ ledger. What it has acknowledged is on the disk in any case.`,
 	f.StringVar(&config.key, "tls-key", "", "a PEM file with its key")
 	f.StringVar(&config.clientCA, "tls-client-ca", "", "a PEM file with authorities: clients of the Fabric Gateway must show a certificate of theirs")
 	config.sqs.addTo(cmd)
+	addSealKey(cmd, &config.sealKey)
 	f.StringVar(&config.ready, "ready-file", "", "write the server's URL to this file when it is ready: for scripts")
 	stateDatabaseFlag(f, &config.stateDatabase)
 	f.BoolVarP(&config.verbose, "verbose", "v", false, "log every request")
@@ -85,7 +87,7 @@ func (a *app) serve(ctx context.Context, config serveConfig) (err error) {
 	if config.verbose {
 		level = slog.LevelDebug
 	}
-	p, err := openPlatform(config.data, config.stateDatabase, a.logger(level))
+	p, err := a.openSealed(opening{data: config.data, stateDatabase: config.stateDatabase}, config.sealKey, level)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,9 @@ import (
 
 	"peerless/shared/api"
 	"peerless/shared/deploy"
+	"peerless/shared/docstore"
 	"peerless/shared/ledger"
+	"peerless/shared/node"
 	"peerless/shared/organization"
 	"peerless/shared/store/pebble"
 )
@@ -23,7 +25,7 @@ import (
 var errVerify = errors.New("verification failed")
 
 func newVerifyCommand(a *app) *cobra.Command {
-	var data, channel, file, verifierKey string
+	var data, sealKey, channel, file, verifierKey string
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Audit a data directory, a server's channel, or a receipt",
@@ -44,6 +46,7 @@ peerless channels key prints it: keep it when you first trust the platform.`,
 	}
 	r := newRemote(cmd)
 	cmd.Flags().StringVar(&data, "data", defaultData, "the data directory")
+	addSealKey(cmd, &sealKey)
 	cmd.Flags().StringVarP(&channel, "channel", "c", "", "audit this channel of a server")
 	cmd.Flags().StringVar(&file, "receipt", "", "check the receipt in this file, - for standard input")
 	cmd.Flags().StringVar(&verifierKey, "verifier-key", "", "the key that checkpoints must be signed with (default: what the receipt or the server names)")
@@ -63,7 +66,7 @@ peerless channels key prints it: keep it when you first trust the platform.`,
 		case verifierKey != "" || cmd.Flags().Changed("url"):
 			return &usageError{cmd.CommandPath(), "say what to verify there: --channel NAME or --receipt FILE"}
 		}
-		return a.verify(cmd.Context(), data)
+		return a.verify(cmd.Context(), data, sealKey)
 	}
 	return cmd
 }
@@ -86,7 +89,7 @@ type channelAudit struct {
 
 // A problem is one thing that does not hold.
 type problem struct {
-	Where string `json:"where"` // store, identities, packages, keys, checkpoint key, or channel NAME
+	Where string `json:"where"` // store, documents, identities, packages, or channel NAME
 	Error string `json:"error"`
 }
 
@@ -96,7 +99,7 @@ func (v *verification) add(where string, err error) {
 	}
 }
 
-func (a *app) verify(ctx context.Context, data string) error {
+func (a *app) verify(ctx context.Context, data, sealKey string) error {
 	if _, err := os.Stat(filepath.Join(data, storeDir)); err != nil {
 		return fmt.Errorf("%s is not a data directory of Peerless (%w): name one with --data", data, err)
 	}
@@ -104,11 +107,10 @@ func (a *app) verify(ctx context.Context, data string) error {
 	if err := a.verifyStore(ctx, data, v); err != nil {
 		return err
 	}
-	v.add("identities", organization.Verify(filepath.Join(data, "organizations")))
+	a.verifyIdentities(ctx, data, sealKey, v)
 	v.add("packages", verifyPackages(ctx, filepath.Join(data, "chaincodes")))
 	_, err := api.OpenKeys(filepath.Join(data, keysFile))
 	v.add("keys", err)
-	v.add("checkpoint key", organization.VerifyCheckpointKey(filepath.Join(data, "checkpoints")))
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -184,6 +186,27 @@ func openScratch() (scratch ledger.Store, remove func(), err error) {
 		store.Close()
 		os.RemoveAll(dir)
 	}, nil
+}
+
+// verifyIdentities checks the documents of the control plane, and what is in those of identities.
+func (a *app) verifyIdentities(ctx context.Context, data, sealKey string, v *verification) {
+	dir := filepath.Join(data, node.DocumentsDir)
+	if _, err := os.Stat(filepath.Join(dir, organization.KindOrganization)); errors.Is(err, fs.ErrNotExist) {
+		v.add("identities", fmt.Errorf("%s is not there: start the platform on this directory once, or restore it", dir))
+		return
+	}
+	documents, err := docstore.OpenDir(dir)
+	if err != nil {
+		v.add("documents", err)
+		return
+	}
+	v.add("documents", documents.Verify())
+	key, err := a.sealKey(data, sealKey)
+	if err != nil {
+		v.add("identities", err)
+		return
+	}
+	v.add("identities", organization.Verify(ctx, documents, key))
 }
 
 // verifyPackages compares every package with its hash.

@@ -72,7 +72,7 @@ func TestVerifyNoticesEveryFile(t *testing.T) {
 func fillData(t *testing.T, data string) {
 	t.Helper()
 	ctx := context.Background()
-	p, err := openPlatform(data, "", (&app{err: t.Output()}).logger(0))
+	p, err := openPlatform(opening{data: data}, (&app{err: t.Output()}).logger(0))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,7 @@ func newPlatform(t *testing.T) (*api.Handler, *gateway.Service, api.SignerFunc) 
 			t.Fatal(err)
 		}
 	}
-	organizations, err := organization.Open("")
+	organizations, err := organization.Open(context.Background(), organization.Config{})
 	must(err)
 	orderer, err := organizations.Orderer()
 	must(err)

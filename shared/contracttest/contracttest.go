@@ -183,7 +183,7 @@ type network struct {
 }
 
 func newNetwork(t TB, o Options) (*network, error) {
-	organizations, err := organization.Open("")
+	organizations, err := organization.Open(context.Background(), organization.Config{})
 	if err != nil {
 		return nil, err
 	}

@@ -168,7 +168,7 @@ func (d *Dir) List(_ context.Context, kind, prefix, after string, limit int) ([]
 	if err != nil {
 		return nil, "", err
 	}
-	ids, err := d.ids(kind)
+	ids, err := d.IDs(kind)
 	if err != nil {
 		return nil, "", err
 	}
@@ -193,8 +193,9 @@ func (d *Dir) List(_ context.Context, kind, prefix, after string, limit int) ([]
 	return page, "", nil
 }
 
-// ids returns the ids of a kind, sorted, and ErrDamaged for a file that is nobody's.
-func (d *Dir) ids(kind string) ([]string, error) {
+// IDs returns the ids of a kind, sorted, those of documents that have expired or are damaged included, and ErrDamaged for a file
+// that is nobody's.
+func (d *Dir) IDs(kind string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(d.root, kind))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -203,37 +204,49 @@ func (d *Dir) ids(kind string) ([]string, error) {
 		return nil, fmt.Errorf("list %s: %w", kind, err)
 	}
 	ids := make([]string, 0, len(entries))
+	var problems []error
 	for _, entry := range entries {
 		if entry.Name() == lockName || strings.HasPrefix(entry.Name(), temporaryPrefix) {
 			continue
 		}
 		id := idOf(entry.Name())
 		if id == "" {
-			return nil, fmt.Errorf("list %s: %w: %s is no document", kind, ErrDamaged, filepath.Join(d.root, kind, entry.Name()))
+			problems = append(problems, fmt.Errorf("list %s: %w: %s is no document", kind, ErrDamaged, filepath.Join(d.root, kind, entry.Name())))
+			continue
 		}
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
-	return ids, nil
+	return ids, errors.Join(problems...)
 }
 
-// Kinds returns the kinds of which there are documents, or were, sorted: for those who check a directory.
-func (d *Dir) Kinds() ([]string, error) {
+// Verify reads every document, and returns all that is damaged, joined, each ErrDamaged; other errors are those of reading. It makes
+// and changes nothing. A directory that is not there holds.
+func (d *Dir) Verify() error {
 	entries, err := os.ReadDir(d.root)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list kinds: %w", err)
+		return fmt.Errorf("verify documents: %w", err)
 	}
-	kinds := make([]string, 0, len(entries))
+	var problems []error
 	for _, entry := range entries {
 		if !entry.IsDir() || !validKind.MatchString(entry.Name()) {
-			return nil, fmt.Errorf("list kinds: %w: %s is of no kind", ErrDamaged, filepath.Join(d.root, entry.Name()))
+			problems = append(problems, fmt.Errorf("%w: %s is of no kind", ErrDamaged, filepath.Join(d.root, entry.Name())))
+			continue
 		}
-		kinds = append(kinds, entry.Name())
+		ids, err := d.IDs(entry.Name())
+		if err != nil {
+			problems = append(problems, err)
+		}
+		for _, id := range ids {
+			if _, err := d.read(entry.Name(), id); err != nil && !errors.Is(err, ErrNotFound) {
+				problems = append(problems, err)
+			}
+		}
 	}
-	return kinds, nil
+	return errors.Join(problems...)
 }
 
 // write puts a document into a file without name, syncs it, gives it its name, and syncs that.

@@ -81,6 +81,9 @@ func TestDamage(t *testing.T) {
 		if _, err := d.Put(t.Context(), docstore.Document{Kind: "key", ID: "a", Value: json.RawMessage(`2`)}); !errors.Is(err, docstore.ErrDamaged) {
 			t.Errorf("%s: Put returned %v", what, err)
 		}
+		if err := d.Verify(); !errors.Is(err, docstore.ErrDamaged) {
+			t.Errorf("%s: Verify returned %v", what, err)
+		}
 		if err := d.Delete(t.Context(), "key", "a", ""); !errors.Is(err, docstore.ErrDamaged) {
 			t.Errorf("%s: Delete returned %v", what, err)
 		}
@@ -103,6 +106,9 @@ func TestDamage(t *testing.T) {
 	}
 	if _, err := d.Get(t.Context(), "key", "a"); err != nil {
 		t.Errorf("restored: %v", err)
+	}
+	if err := d.Verify(); err != nil {
+		t.Errorf("restored: Verify returned %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(root, "key", "notes.txt"), nil, 0o600); err != nil {
 		t.Fatal(err)

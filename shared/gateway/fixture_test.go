@@ -45,7 +45,7 @@ func newPlatform(tb testing.TB, store ledger.Store, contract shim.Chaincode, con
 			tb.Fatal(err)
 		}
 	}
-	organizations, err := organization.Open("")
+	organizations, err := organization.Open(context.Background(), organization.Config{})
 	must(err)
 	own, err := organizations.Organization("PeerlessMSP")
 	must(err)

@@ -1,6 +1,7 @@
 package msp
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -39,7 +40,7 @@ const clockSkew = 5 * time.Minute
 type CA struct {
 	mspID string
 	cert  *x509.Certificate
-	key   *ecdsa.PrivateKey
+	key   crypto.Signer
 }
 
 // validID is what an MSP id may be: what policies can name.
@@ -54,12 +55,22 @@ func checkID(id string) error {
 
 // NewCA makes an authority with a new key. It returns ErrConfig if the id is not one that policies can name.
 func NewCA(mspID string) (*CA, error) {
-	if err := checkID(mspID); err != nil {
-		return nil, fmt.Errorf("new authority: %w", err)
-	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("new authority of %s: %w", mspID, err)
+	}
+	return NewCAWithKey(mspID, key)
+}
+
+// NewCAWithKey makes an authority with a key that may be elsewhere, in AWS KMS for instance. It returns ErrConfig as NewCA does,
+// and ErrKey if the key is not ECDSA on P-256.
+func NewCAWithKey(mspID string, key crypto.Signer) (*CA, error) {
+	if err := checkID(mspID); err != nil {
+		return nil, fmt.Errorf("new authority: %w", err)
+	}
+	public, ok := key.Public().(*ecdsa.PublicKey)
+	if !ok || public.Curve != elliptic.P256() {
+		return nil, fmt.Errorf("new authority of %s: %w: it is not ECDSA on P-256", mspID, ErrKey)
 	}
 	from := time.Now().Add(-clockSkew)
 	template := &x509.Certificate{
@@ -70,7 +81,7 @@ func NewCA(mspID string) (*CA, error) {
 		BasicConstraintsValid: true,
 		IsCA:                  true,
 	}
-	der, err := create(template, template, &key.PublicKey, key)
+	der, err := create(template, template, public, key, public)
 	if err != nil {
 		return nil, fmt.Errorf("new authority of %s: %w", mspID, err)
 	}
@@ -83,12 +94,25 @@ func NewCA(mspID string) (*CA, error) {
 
 // LoadCA returns the authority of a certificate and its private key, in PEM.
 func LoadCA(mspID string, certPEM, keyPEM []byte) (*CA, error) {
+	_, key, err := keyPair(certPEM, keyPEM)
+	if err != nil {
+		return nil, fmt.Errorf("load authority of %s: %w", mspID, err)
+	}
+	return LoadCAWithKey(mspID, certPEM, key)
+}
+
+// LoadCAWithKey returns the authority of a certificate in PEM and of its key, which may be elsewhere. It returns ErrKey if the key
+// is not the certificate's.
+func LoadCAWithKey(mspID string, certPEM []byte, key crypto.Signer) (*CA, error) {
 	if err := checkID(mspID); err != nil {
 		return nil, fmt.Errorf("load authority: %w", err)
 	}
-	cert, key, err := keyPair(certPEM, keyPEM)
+	cert, err := parseCert(certPEM)
 	if err != nil {
-		return nil, fmt.Errorf("load authority of %s: %w", mspID, err)
+		return nil, fmt.Errorf("load authority of %s: %w: %w", mspID, ErrMalformedIdentity, err)
+	}
+	if public, ok := key.Public().(*ecdsa.PublicKey); !ok || !public.Equal(cert.PublicKey) {
+		return nil, fmt.Errorf("load authority of %s: %w: it is not the certificate's", mspID, ErrKey)
 	}
 	if !cert.IsCA {
 		return nil, fmt.Errorf("load authority of %s: %w: certificate of %s is not an authority's", mspID, ErrConfig, cert.Subject)
@@ -96,9 +120,16 @@ func LoadCA(mspID string, certPEM, keyPEM []byte) (*CA, error) {
 	return &CA{mspID, cert, key}, nil
 }
 
-// PEM returns the authority's certificate and private key (PKCS #8), for LoadCA.
+// CertificatePEM returns the authority's certificate.
+func (ca *CA) CertificatePEM() []byte { return encodeCert(ca.cert.Raw) }
+
+// PEM returns the authority's certificate and private key (PKCS #8), for LoadCA. It returns ErrKey if the key is elsewhere.
 func (ca *CA) PEM() (certPEM, keyPEM []byte, err error) {
-	keyPEM, err = encodeKey(ca.key)
+	key, ok := ca.key.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, nil, fmt.Errorf("encode authority of %s: %w: it is not in this process", ca.mspID, ErrKey)
+	}
+	keyPEM, err = encodeKey(key)
 	if err != nil {
 		return nil, nil, fmt.Errorf("encode authority of %s: %w", ca.mspID, err)
 	}
@@ -145,7 +176,7 @@ func (ca *CA) Issue(request IssueRequest) (certPEM, keyPEM []byte, err error) {
 	if err != nil {
 		return fail(err)
 	}
-	der, err := create(template, ca.cert, &key.PublicKey, ca.key)
+	der, err := create(template, ca.cert, &key.PublicKey, ca.key, ca.cert.PublicKey.(*ecdsa.PublicKey))
 	if err != nil {
 		return fail(err)
 	}
@@ -168,7 +199,7 @@ func (ca *CA) notBefore(asked time.Time) time.Time {
 
 // create signs a certificate with a random serial number, which CreateCertificate chooses, and a low S, without which
 // Fabric's peers would take it for another certificate than the one that was presented.
-func create(template, parent *x509.Certificate, public *ecdsa.PublicKey, key *ecdsa.PrivateKey) ([]byte, error) {
+func create(template, parent *x509.Certificate, public *ecdsa.PublicKey, key crypto.Signer, signing *ecdsa.PublicKey) ([]byte, error) {
 	uncompressed, err := public.ECDH()
 	if err != nil {
 		return nil, err
@@ -176,18 +207,31 @@ func create(template, parent *x509.Certificate, public *ecdsa.PublicKey, key *ec
 	identifier := sha256.Sum256(uncompressed.Bytes())
 	template.SubjectKeyId = identifier[:]
 	template.SignatureAlgorithm = x509.ECDSAWithSHA256
-	return x509.CreateCertificate(rand.Reader, template, parent, public, newLowS(key))
+	return x509.CreateCertificate(rand.Reader, template, parent, public, newLowS(key, signing))
 }
 
 // Config returns the configuration of the organisation's MSP: identities are told apart by organisational units, and
 // there are no explicit administrators.
-func (ca *CA) Config() *msp.MSPConfig {
-	root := encodeCert(ca.cert.Raw)
+func (ca *CA) Config() *msp.MSPConfig { return authorityConfig(ca.mspID, encodeCert(ca.cert.Raw)) }
+
+// AuthorityConfig returns what Config returns, of an authority of which only the certificate, in PEM, is at hand.
+func AuthorityConfig(mspID string, certPEM []byte) (*msp.MSPConfig, error) {
+	if err := checkID(mspID); err != nil {
+		return nil, err
+	}
+	cert, err := parseCert(certPEM)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformedIdentity, err)
+	}
+	return authorityConfig(mspID, encodeCert(cert.Raw)), nil
+}
+
+func authorityConfig(mspID string, root []byte) *msp.MSPConfig {
 	unit := func(role string) *msp.FabricOUIdentifier {
 		return &msp.FabricOUIdentifier{Certificate: root, OrganizationalUnitIdentifier: role}
 	}
 	config, err := proto.MarshalOptions{Deterministic: true}.Marshal(&msp.FabricMSPConfig{
-		Name:         ca.mspID,
+		Name:         mspID,
 		RootCerts:    [][]byte{root},
 		CryptoConfig: &msp.FabricCryptoConfig{SignatureHashFamily: "SHA2", IdentityIdentifierHashFunction: "SHA256"},
 		FabricNodeOus: &msp.FabricNodeOUs{

@@ -132,6 +132,15 @@ func sameCert(a, b *x509.Certificate) bool {
 	return string(a.RawTBSCertificate) == string(b.RawTBSCertificate)
 }
 
+// ParseCertificate reads a certificate in PEM. The error is ErrMalformedIdentity.
+func ParseCertificate(certPEM []byte) (*x509.Certificate, error) {
+	cert, err := parseCert(certPEM)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformedIdentity, err)
+	}
+	return cert, nil
+}
+
 func parseCert(certPEM []byte) (*x509.Certificate, error) {
 	block, _ := pem.Decode(certPEM)
 	if block == nil {

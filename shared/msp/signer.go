@@ -34,7 +34,7 @@ func NewSigner(mspID string, certPEM, keyPEM []byte) (*Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new signer: %w", err)
 	}
-	return &Signer{&Identity{MSPID: mspID, Cert: cert, Serialized: serialized}, newLowS(key)}, nil
+	return &Signer{&Identity{MSPID: mspID, Cert: cert, Serialized: serialized}, newLowS(key, &key.PublicKey)}, nil
 }
 
 // Certified reports whether the signer's certificate is this one, in PEM.
@@ -62,17 +62,19 @@ func (s *Signer) Sign(message []byte) ([]byte, error) {
 	return signature, nil
 }
 
-// lowS is a private key whose signatures all have the low one of the two values that S may have. They are deterministic
-// (RFC 6979): a signature's nonce depends on no source of randomness, and it costs a tenth less.
+// lowS is a private key whose signatures all have the low one of the two values that S may have. Those of a key in this process
+// are deterministic (RFC 6979): a signature's nonce depends on no source of randomness, and it costs a tenth less.
 type lowS struct {
-	*ecdsa.PrivateKey
-	half *big.Int // of the curve's order
+	crypto.Signer
+	order, half *big.Int // of the curve
 }
 
-func newLowS(key *ecdsa.PrivateKey) lowS { return lowS{key, halfOrder(&key.PublicKey)} }
+func newLowS(key crypto.Signer, public *ecdsa.PublicKey) lowS {
+	return lowS{key, public.Params().N, halfOrder(public)}
+}
 
 func (k lowS) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	signature, err := k.PrivateKey.Sign(nil, digest, opts)
+	signature, err := k.Signer.Sign(nil, digest, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +85,7 @@ func (k lowS) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, 
 	if parsed.S.Cmp(k.half) <= 0 {
 		return signature, nil
 	}
-	parsed.S.Sub(k.Params().N, parsed.S)
+	parsed.S.Sub(k.order, parsed.S)
 	return asn1.Marshal(parsed)
 }
 

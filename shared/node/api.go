@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
@@ -44,7 +43,8 @@ func (n *Node) Serve(config api.Config) (*api.Handler, error) {
 // DevAuth believes what requests say about who sends them: for a server that only a developer's own machine reaches.
 func (n *Node) DevAuth() *api.DevAuth {
 	return &api.DevAuth{Organization: n.Organization, Signer: n.User, Known: func(mspID string) bool {
-		return slices.Contains(n.Organizations.Organizations(), mspID)
+		has, err := n.Organizations.Has(mspID)
+		return err == nil && has
 	}}
 }
 

@@ -70,13 +70,17 @@ func (n *Node) Apply(ctx context.Context, m *manifest.Manifest, told func(Change
 // checkMembers refuses a channel of organisations that neither the manifest nor the platform knows: a name spelled wrongly would
 // become an organisation.
 func (n *Node) checkMembers(m *manifest.Manifest) error {
-	known := n.Organizations.Organizations()
+	declared := make(map[string]bool)
 	for _, o := range m.Organizations {
-		known = append(known, o.MSPID)
+		declared[o.MSPID] = true
 	}
 	for _, c := range m.Channels {
 		for _, id := range c.Organizations {
-			if !slices.Contains(known, id) {
+			known, err := n.Organizations.Has(id)
+			if err != nil {
+				return err
+			}
+			if !known && !declared[id] {
 				return invalid(fmt.Errorf("line %d: channel %s has organisation %s, which is not among the organizations: declare it there", c.Line, c.Name, id))
 			}
 		}
@@ -97,7 +101,10 @@ func (n *Node) applyOrganization(o *manifest.Organization) (Change, error) {
 	if o.MSPID == organization.OrdererMSP {
 		return n.applyOrderer(o, config)
 	}
-	known := slices.Contains(n.Organizations.Organizations(), o.MSPID)
+	known, err := n.Organizations.Has(o.MSPID)
+	if err != nil {
+		return change, err
+	}
 	if config == nil && endorser == nil {
 		if !known {
 			change.Action = Created

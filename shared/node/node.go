@@ -19,10 +19,12 @@ import (
 	"peerless/shared/chaincode"
 	"peerless/shared/channelconfig"
 	"peerless/shared/deploy"
+	"peerless/shared/docstore"
 	"peerless/shared/gateway"
 	"peerless/shared/ledger"
 	"peerless/shared/msp"
 	"peerless/shared/organization"
+	"peerless/shared/secret"
 	"peerless/shared/wire"
 )
 
@@ -35,9 +37,13 @@ type Config struct {
 	Store ledger.Store
 	// Data is the directory of identities and packages. Empty: they last as long as the node.
 	Data string
+	// Documents keeps what the control plane has, identities among it. nil: Data/control, or memory.
+	Documents docstore.Store
+	// Sealer seals private keys. nil: the key in Data/seal.key, which is made if need be.
+	Sealer secret.Sealer
 	// Organization is the MSP id of the platform's own organisation. Default DefaultOrganization.
 	Organization string
-	// Registry holds the organisations. nil: it is opened in Data.
+	// Registry holds the organisations. nil: it is opened over Documents.
 	Registry *organization.Registry
 	// Hosts says where chaincodes run. nil: packages are installed below Data, and run here. With it the node has no Chaincodes, and
 	// what deploys on it is the caller's.
@@ -79,23 +85,33 @@ func Open(config Config) (*Node, error) {
 	return n, nil
 }
 
+// What lies where in Data.
+const (
+	DocumentsDir  = "control"
+	SealKeyFile   = "seal.key"
+	chaincodesDir = "chaincodes"
+)
+
+// Where identities lay before they were documents.
+const (
+	legacyOrganizations = "organizations"
+	legacyCheckpoints   = "checkpoints"
+)
+
+// memoryLimit is how many documents a node without a directory keeps: users, mostly, of about a kilobyte each.
+const memoryLimit = 100_000
+
 func (n *Node) open() error {
-	identities, deployments, checkpoints := "", "", ""
-	if n.Data != "" {
-		identities, deployments = filepath.Join(n.Data, "organizations"), filepath.Join(n.Data, "chaincodes")
-		checkpoints = filepath.Join(n.Data, "checkpoints")
-	} else if n.Hosts == nil {
+	deployments := filepath.Join(n.Data, chaincodesDir)
+	if n.Data == "" && n.Hosts == nil {
 		var err error
 		if n.temporary, err = os.MkdirTemp("", "peerless-"); err != nil {
 			return err
 		}
 		deployments = n.temporary
 	}
-	var err error
-	if n.Organizations = n.Registry; n.Organizations == nil {
-		if n.Organizations, err = organization.Open(identities); err != nil {
-			return err
-		}
+	if err := n.openIdentities(); err != nil {
+		return err
 	}
 	if _, err := n.Organizations.Organization(n.Organization); err != nil {
 		return err
@@ -106,7 +122,7 @@ func (n *Node) open() error {
 	}
 	ledgerConfig := n.LedgerConfig
 	if ledgerConfig.CheckpointKey == nil {
-		if ledgerConfig.CheckpointKey, err = organization.CheckpointKey(checkpoints); err != nil {
+		if ledgerConfig.CheckpointKey, err = n.Organizations.CheckpointKey(); err != nil {
 			return err
 		}
 	}
@@ -127,6 +143,35 @@ func (n *Node) open() error {
 	gatewayConfig.Ledger, gatewayConfig.Chaincodes, gatewayConfig.Organizations, gatewayConfig.Logger = n.Ledger, hosts, n.Organizations, n.Logger
 	n.Gateway, err = gateway.New(gatewayConfig)
 	return err
+}
+
+// openIdentities opens the documents, and takes identities over from an older data directory.
+func (n *Node) openIdentities() (err error) {
+	switch {
+	case n.Documents == nil && n.Data == "":
+		n.Documents = docstore.NewMem(memoryLimit)
+	case n.Documents == nil:
+		if n.Documents, err = docstore.OpenDir(filepath.Join(n.Data, DocumentsDir)); err != nil {
+			return err
+		}
+	}
+	if n.Organizations = n.Registry; n.Organizations != nil {
+		return nil
+	}
+	switch {
+	case n.Sealer == nil && n.Data == "":
+		n.Sealer = secret.NewKey()
+	case n.Sealer == nil:
+		if n.Sealer, err = SealKey(n.Data, ""); err != nil {
+			return err
+		}
+	}
+	ctx := context.Background()
+	n.Organizations, err = organization.Open(ctx, organization.Config{Store: n.Documents, Sealer: n.Sealer})
+	if err != nil || n.Data == "" {
+		return err
+	}
+	return n.Organizations.Import(ctx, filepath.Join(n.Data, legacyOrganizations), filepath.Join(n.Data, legacyCheckpoints))
 }
 
 // Close waits until what was accepted is committed, and ends the chaincodes. The store stays open.

@@ -17,10 +17,7 @@ func BenchmarkUser(b *testing.B) {
 		{"issued", func(i int) int { return i }, true},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			r, err := Open(b.TempDir())
-			if err != nil {
-				b.Fatal(err)
-			}
+			r := mustOpen(b, b.TempDir())
 			org, err := r.Organization("Org1MSP")
 			if err != nil {
 				b.Fatal(err)

@@ -1,71 +1,79 @@
 package organization
 
-import (
-	"sync"
+import "sync"
 
-	"peerless/shared/msp"
-)
-
-// generation is how many signers, at about 10 KB each, one half of the cache holds.
+// generation is how many entries, a signer having about 10 KB, one half of a cache holds.
 const generation = 512
 
-// cache remembers the signers that were used last: between generation and twice as many. Loads of one name do not
-// overlap, so a certificate is issued once.
-type cache struct {
+// A cache remembers what was used last: between generation and twice as many. Loads under one name do not overlap, so a
+// certificate is issued once.
+type cache[V any] struct {
 	mu         sync.Mutex
-	young, old map[string]*msp.Signer
-	loading    map[string]*load
+	young, old map[string]V
+	loading    map[string]*load[V]
+	forgotten  int // counts calls of forget: what was being loaded meanwhile is not remembered
 }
 
 // load is one that others wait for.
-type load struct {
-	done   chan struct{} // closed when signer and err are set
-	signer *msp.Signer
-	err    error
+type load[V any] struct {
+	done  chan struct{} // closed when value and err are set
+	value V
+	err   error
 }
 
-func newCache() *cache {
-	return &cache{young: map[string]*msp.Signer{}, loading: map[string]*load{}}
+func newCache[V any]() *cache[V] {
+	return &cache[V]{young: map[string]V{}, loading: map[string]*load[V]{}}
 }
 
-// get returns the signer of a name, which produce loads if it is not remembered.
-func (c *cache) get(name string, produce func() (*msp.Signer, error)) (*msp.Signer, error) {
+// get returns the value of a key, which produce loads if it is not remembered. Who loads under the same name meanwhile waits for
+// that.
+func (c *cache[V]) get(key, name string, produce func() (V, error)) (V, error) {
 	c.mu.Lock()
-	signer := c.young[name]
-	if signer == nil {
-		if signer = c.old[name]; signer != nil {
-			c.remember(name, signer)
+	value, known := c.young[key]
+	if !known {
+		if value, known = c.old[key]; known {
+			c.remember(key, value)
 		}
 	}
-	if signer != nil {
+	if known {
 		c.mu.Unlock()
-		return signer, nil
+		return value, nil
 	}
 	if under := c.loading[name]; under != nil {
 		c.mu.Unlock()
 		<-under.done
-		return under.signer, under.err
+		return under.value, under.err
 	}
-	l := &load{done: make(chan struct{})}
+	l := &load[V]{done: make(chan struct{})}
 	c.loading[name] = l
+	before := c.forgotten
 	c.mu.Unlock()
 
-	l.signer, l.err = produce()
+	l.value, l.err = produce()
 
 	c.mu.Lock()
 	delete(c.loading, name)
-	if l.err == nil {
-		c.remember(name, l.signer)
+	if l.err == nil && before == c.forgotten {
+		c.remember(key, l.value)
 	}
 	c.mu.Unlock()
 	close(l.done)
-	return l.signer, l.err
+	return l.value, l.err
+}
+
+// forget has a key loaded anew.
+func (c *cache[V]) forget(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.young, key)
+	delete(c.old, key)
+	c.forgotten++
 }
 
 // remember needs the lock.
-func (c *cache) remember(name string, signer *msp.Signer) {
+func (c *cache[V]) remember(key string, value V) {
 	if len(c.young) >= generation {
-		c.old, c.young = c.young, make(map[string]*msp.Signer, generation)
+		c.old, c.young = c.young, make(map[string]V, generation)
 	}
-	c.young[name] = signer
+	c.young[key] = value
 }

@@ -2,33 +2,24 @@ package organization
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"testing"
+
+	"peerless/shared/docstore"
 )
 
 func TestCheckpointKey(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "checkpoints")
-	if err := VerifyCheckpointKey(dir); err != nil {
-		t.Errorf("none yet: %v", err)
-	}
-	first, err := CheckpointKey(dir)
+	dir := filepath.Join(t.TempDir(), "data")
+	first, err := mustOpen(t, dir).CheckpointKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := CheckpointKey(dir)
+	again, err := mustOpen(t, dir).CheckpointKey()
 	if err != nil || !again.Equal(first) {
 		t.Errorf("it is another key when it is asked for again (%v)", err)
 	}
-	info, err := os.Stat(filepath.Join(dir, checkpointFile))
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("mode: got %v, %v", info.Mode(), err)
-	}
-	if err := VerifyCheckpointKey(dir); err != nil {
-		t.Error(err)
-	}
-	passing, err := CheckpointKey("")
+	passing, err := mustOpen(t, "").CheckpointKey()
 	if err != nil || passing.Equal(first) {
 		t.Errorf("in memory: it is the same key (%v)", err)
 	}
@@ -38,26 +29,33 @@ func TestCheckpointKey(t *testing.T) {
 func TestCheckpointKeyDamaged(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if _, err := CheckpointKey(dir); err != nil {
+	place := openPlace(t, dir)
+	if _, err := mustOpenOn(t, place).CheckpointKey(); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(dir, checkpointFile)
-	whole, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	other := "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
-	for name, content := range map[string]string{
-		"empty": "", "cut short": string(whole[:len(whole)/2]), "a flipped bit": string(whole[:len(whole)-40]) + "x" + string(whole[len(whole)-39:]),
-		"no PEM": checksum([]byte("key")) + "key", "no key": checksum([]byte(other)) + other,
-	} {
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+	sealedFor := func(content, purpose string) []byte {
+		sealed, err := place.Sealer.Seal(t.Context(), []byte(content), purpose)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := CheckpointKey(dir); !errors.Is(err, ErrDamaged) {
+		return sealed
+	}
+	for name, sealed := range map[string][]byte{
+		"no sealed text": []byte("key"), "empty": {}, "no key": sealedFor("AAAA", checkpointPurpose), "for another purpose": sealedFor("AAAA", "x"),
+	} {
+		if _, err := docstore.Update(t.Context(), place.Store, KindOrganization, OrdererMSP, func(rec *record, _ bool) error {
+			rec.Checkpoint = sealed
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if len(sealed) == 0 {
+			continue // it is left out, as if it had never been made
+		}
+		if _, err := mustOpenOn(t, place).CheckpointKey(); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: got %v", name, err)
 		}
-		if err := VerifyCheckpointKey(dir); !errors.Is(err, ErrDamaged) {
+		if err := Verify(t.Context(), place.Store.(*docstore.Dir), place.Sealer); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: verify got %v", name, err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	mspproto "github.com/hyperledger/fabric-protos-go-apiv2/msp"
 	"google.golang.org/protobuf/proto"
 
+	"peerless/shared/docstore"
 	"peerless/shared/msp"
 )
 
@@ -14,32 +15,39 @@ import (
 // from now on: administrators of orderers that a network had. Blocks stay signed by the key that is kept here. It reports whether
 // that changed anything; one MSP at a time is brought along, the last.
 func (r *Registry) ExtendOrderer(config *mspproto.MSPConfig) (changed bool, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	o, err := r.organizationLocked(OrdererMSP)
+	fail := func(err error) (bool, error) { return false, fmt.Errorf("extend %s: %w", OrdererMSP, err) }
+	o, err := r.Orderer()
 	if err != nil {
-		return false, fmt.Errorf("extend %s: %w", OrdererMSP, err)
+		return fail(err)
 	}
 	if o.authority == nil {
-		return false, fmt.Errorf("extend %s: %w", OrdererMSP, ErrNoAuthority)
+		return fail(ErrNoAuthority)
 	}
-	extended, err := join(o.authority.Config(), config)
+	own, err := msp.AuthorityConfig(OrdererMSP, []byte(o.authority.Certificate))
 	if err != nil {
-		return false, fmt.Errorf("extend %s: %w", OrdererMSP, err)
+		return fail(err)
+	}
+	extended, err := join(own, config)
+	if err != nil {
+		return fail(err)
+	}
+	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(extended)
+	if err != nil {
+		return fail(err)
 	}
 	if proto.Equal(o.config, extended) {
 		return false, nil
 	}
-	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(extended)
-	if err != nil {
-		return false, fmt.Errorf("extend %s: %w", OrdererMSP, err)
+	ctx, cancel := r.context()
+	defer cancel()
+	if _, err := docstore.Update(ctx, r.Store, KindOrganization, OrdererMSP, func(rec *record, _ bool) error {
+		rec.Config = encoded
+		return nil
+	}); err != nil {
+		return fail(storeError(err))
 	}
-	if err := r.keep.replace(o.file(configFile), encoded); err != nil {
-		return false, fmt.Errorf("extend %s: %w", OrdererMSP, err)
-	}
-	delete(r.organizations, OrdererMSP)
-	_, err = r.organizationLocked(OrdererMSP)
-	return true, err
+	r.organizations.forget(OrdererMSP)
+	return true, nil
 }
 
 // join makes one MSP of two with the same id. Any of its authorities gives any role; the roles' names are own's.

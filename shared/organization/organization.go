@@ -1,13 +1,13 @@
 package organization
 
 import (
+	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path"
 	"regexp"
 	"unicode"
 	"unicode/utf8"
@@ -15,6 +15,7 @@ import (
 	mspproto "github.com/hyperledger/fabric-protos-go-apiv2/msp"
 	"google.golang.org/protobuf/proto"
 
+	"peerless/shared/docstore"
 	"peerless/shared/msp"
 )
 
@@ -30,9 +31,11 @@ type Organization struct {
 	mspID     string
 	registry  *Registry
 	config    *mspproto.MSPConfig
-	authority *msp.CA // nil if it is elsewhere
-	endorser  *msp.Signer
-	orderer   *msp.Signer
+	authority *pair // nil if it is elsewhere
+
+	endorser   *msp.Signer
+	orderer    *msp.Signer
+	checkpoint ed25519.PrivateKey
 }
 
 // MSPID returns the organisation's MSP id.
@@ -61,20 +64,54 @@ func (o *Organization) Admin(name string) (*msp.Signer, error) {
 }
 
 func (o *Organization) member(request msp.IssueRequest) (*msp.Signer, error) {
-	file, err := userFile(request)
+	hash, err := userHash(request)
 	if err != nil {
 		return nil, fmt.Errorf("user of %s: %w", o.mspID, err)
 	}
-	name := path.Join(prefix+o.mspID, file)
-	signer, err := o.registry.cache.get(name, func() (*msp.Signer, error) { return o.identity(name, request) })
+	id := o.mspID + "/" + hash
+	signer, err := o.registry.users.get(id, id, func() (*msp.Signer, error) { return o.loadUser(id, request) })
 	if err != nil {
 		return nil, fmt.Errorf("user %q of %s: %w", request.CommonName, o.mspID, err)
 	}
 	return signer, nil
 }
 
-// userFile names the file of a user: by a hash, which suits every file system and any number of users.
-func userFile(request msp.IssueRequest) (string, error) {
+// loadUser reads a certificate and its key, which are issued first if they are not there. If another process issues at the same
+// time, both return the certificate of the one whose document was first.
+func (o *Organization) loadUser(id string, request msp.IssueRequest) (*msp.Signer, error) {
+	ctx, cancel := o.registry.context()
+	defer cancel()
+	doc, err := o.registry.Store.Get(ctx, KindUser, id)
+	if errors.Is(err, docstore.ErrNotFound) {
+		if o.authority == nil {
+			return nil, ErrNoAuthority
+		}
+		doc, err = o.issueUser(ctx, id, request)
+	}
+	if err != nil {
+		return nil, storeError(err)
+	}
+	var kept pair
+	if err := doc.Decode(&kept); err != nil {
+		return nil, storeError(err)
+	}
+	return o.registry.open(ctx, o.mspID, &kept, purpose(KindUser, id, partKey))
+}
+
+func (o *Organization) issueUser(ctx context.Context, id string, request msp.IssueRequest) (docstore.Document, error) {
+	ca, err := o.registry.openAuthority(ctx, o.mspID, o.authority)
+	if err != nil {
+		return docstore.Document{}, err
+	}
+	issued, err := o.registry.issue(ctx, ca, request, purpose(KindUser, id, partKey))
+	if err != nil {
+		return docstore.Document{}, err
+	}
+	return docstore.Create(ctx, o.registry.Store, KindUser, id, issued)
+}
+
+// userHash names the document of a user, whatever is in the user's name and attributes.
+func userHash(request msp.IssueRequest) (string, error) {
 	if err := checkName(request.CommonName); err != nil {
 		return "", err
 	}
@@ -98,8 +135,7 @@ func userFile(request msp.IssueRequest) (string, error) {
 		return "", err
 	}
 	hash := sha256.Sum256(described)
-	hexed := hex.EncodeToString(hash[:])
-	return path.Join("users", hexed[:2], hexed[2:]+".pem"), nil
+	return hex.EncodeToString(hash[:]), nil
 }
 
 func checkName(name string) error {
@@ -127,121 +163,4 @@ func checkMSPID(mspID string) error {
 		return fmt.Errorf("%w: an MSP id is of up to %d letters, digits, dots and hyphens", ErrName, MaxMSPID)
 	}
 	return nil
-}
-
-// organizationLocked loads an organisation, or makes it.
-func (r *Registry) organizationLocked(mspID string) (*Organization, error) {
-	if organization := r.organizations[mspID]; organization != nil {
-		return organization, nil
-	}
-	o := &Organization{mspID: mspID, registry: r}
-	for _, prepare := range []func() error{o.loadConfig, o.loadAuthority, o.loadEndorser, o.loadOrderer} {
-		if err := prepare(); err != nil {
-			return nil, err
-		}
-	}
-	r.organizations[mspID] = o
-	if mspID != OrdererMSP {
-		r.known[mspID] = true
-	}
-	return o, nil
-}
-
-func (o *Organization) file(name string) string { return path.Join(prefix+o.mspID, name) }
-
-// loadConfig reads the configuration that a member brought, if it did.
-func (o *Organization) loadConfig() error {
-	encoded, err := o.registry.keep.load(o.file(configFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	o.config = &mspproto.MSPConfig{}
-	if err := proto.Unmarshal(encoded, o.config); err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrDamaged, o.file(configFile), err)
-	}
-	if verifier, err := msp.New(o.config); err != nil || verifier.ID() != o.mspID {
-		return fmt.Errorf("%w: %s: it is not a configuration of %s", ErrDamaged, o.file(configFile), o.mspID)
-	}
-	return nil
-}
-
-// loadAuthority makes one, unless the member that brought its configuration kept it to itself.
-func (o *Organization) loadAuthority() error {
-	name := o.file(authorityFile)
-	encoded, err := o.registry.keep.load(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		if o.config != nil {
-			return nil
-		}
-		encoded, err = o.registry.keep.create(name, o.newAuthority)
-	}
-	if err != nil {
-		return err
-	}
-	certificate, key := splitPEM(encoded)
-	if o.authority, err = msp.LoadCA(o.mspID, certificate, key); err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrDamaged, name, err)
-	}
-	if o.config == nil {
-		o.config = o.authority.Config()
-	}
-	return nil
-}
-
-func (o *Organization) newAuthority() ([]byte, error) {
-	ca, err := msp.NewCA(o.mspID)
-	if err != nil {
-		return nil, err
-	}
-	certificate, key, err := ca.PEM()
-	return append(certificate, key...), err
-}
-
-func (o *Organization) loadEndorser() (err error) {
-	if o.mspID != OrdererMSP {
-		o.endorser, err = o.own(endorserFile, msp.IssueRequest{CommonName: "endorser." + o.mspID, Role: msp.RolePeer})
-	}
-	return err
-}
-
-func (o *Organization) loadOrderer() (err error) {
-	if o.mspID == OrdererMSP {
-		o.orderer, err = o.own(ordererFile, msp.IssueRequest{CommonName: "orderer." + o.mspID, Role: msp.RoleOrderer})
-	}
-	return err
-}
-
-// own returns an identity of the organisation itself; nil if there is none and no authority to issue it.
-func (o *Organization) own(file string, request msp.IssueRequest) (*msp.Signer, error) {
-	signer, err := o.identity(o.file(file), request)
-	if errors.Is(err, ErrNoAuthority) {
-		return nil, nil
-	}
-	return signer, err
-}
-
-// identity reads a certificate and its key, which are issued first if they are not there.
-func (o *Organization) identity(name string, request msp.IssueRequest) (*msp.Signer, error) {
-	encoded, err := o.registry.keep.load(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		if o.authority == nil {
-			return nil, ErrNoAuthority
-		}
-		encoded, err = o.registry.keep.create(name, func() ([]byte, error) {
-			certificate, key, err := o.authority.Issue(request)
-			return append(certificate, key...), err
-		})
-	}
-	if err != nil {
-		return nil, err
-	}
-	certificate, key := splitPEM(encoded)
-	signer, err := msp.NewSigner(o.mspID, certificate, key)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, name, err)
-	}
-	return signer, nil
 }

@@ -1,26 +1,30 @@
 // Package organization keeps the organisations whose keys this platform holds: their authorities, the identities that
 // endorse and order for them, and their users.
 //
-// Everything is made when it is first asked for and is the same ever after, also after a restart: a user's certificate is
-// part of the creator, and so of every transaction id. An organisation may instead bring its own authority and endorser
-// (Add). What is kept lies in a directory, each certificate with its key in one file, readable by the owner alone and
-// written atomically and synced; or in memory, for tests and for what need not last. Keys are not encrypted at rest.
+// Everything is made when it is first asked for and is the same ever after, in every process that shares the store: a user's
+// certificate is part of the creator, and so of every transaction id. An organisation may instead bring its own authority and
+// endorser (Add). Each organisation and each user is one document (package docstore), made by compare-and-set, so that of many who
+// make it at once all get the first's; private keys in it are sealed (package secret). An authority's key may be in KMS instead.
+//
+// Cost in the cloud: Open asks the store once for the first hundred organisations, and the first key that is opened asks KMS once for
+// its data key. A user that this process did not meet lately costs one read; one that nobody met costs an issue: a read, a signature,
+// a write. An organisation beyond the first hundred costs one read.
 package organization
 
 import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"path"
 	"slices"
-	"strings"
 	"sync"
+	"time"
 
-	mspproto "github.com/hyperledger/fabric-protos-go-apiv2/msp"
-	"google.golang.org/protobuf/proto"
-
+	"peerless/shared/docstore"
 	"peerless/shared/msp"
+	"peerless/shared/secret"
 )
 
 // Errors that callers can decide on, wrapped with the operation.
@@ -42,200 +46,190 @@ var (
 // OrdererMSP is the MSP id of the platform's ordering organisation.
 const OrdererMSP = "OrdererMSP"
 
-// Names of files in an organisation's directory, and the prefix of that directory's own name.
 const (
-	prefix        = "msp-"
-	authorityFile = "authority.pem"
-	configFile    = "config"
-	endorserFile  = "endorser.pem"
-	ordererFile   = "orderer.pem"
+	// memoryLimit is how many documents a registry in memory keeps, at about a kilobyte each: one more user is refused, none forgotten.
+	memoryLimit = 100_000
+	// defaultTimeout bounds what loading or making one identity takes.
+	defaultTimeout = 10 * time.Second
+	// absentFor is how long a registry believes that it holds no key for an organisation, which another process may be adding.
+	absentFor = 10 * time.Second
+	// absentKept is how many such organisations it remembers.
+	absentKept = 1024
 )
 
-// A Registry is a set of organisations. It is safe for concurrent use, and several processes may open one directory.
-type Registry struct {
-	keep  keep
-	cache *cache
-
-	mu            sync.Mutex // guards what follows, and is held while an organisation is loaded or made
-	organizations map[string]*Organization
-	known         map[string]bool // MSP ids of those that are kept, without OrdererMSP
+// Authorities holds keys of authorities that never leave it: AWS KMS.
+type Authorities interface {
+	// Key returns the id of the key that a new authority is to sign with.
+	Key() string
+	// Signer returns a key on P-256 that signs while ctx lasts. If public is nil it is asked for.
+	Signer(ctx context.Context, keyID string, public *ecdsa.PublicKey) (crypto.Signer, error)
 }
 
-// Open returns the registry in a directory, which is made if need be. If dir is empty it is in memory.
-func Open(dir string) (*Registry, error) {
-	r := &Registry{cache: newCache(), organizations: map[string]*Organization{}, known: map[string]bool{}}
-	if dir == "" {
-		r.keep = newMemory()
-		return r, nil
-	}
-	directory, err := openDirectory(dir)
-	if err != nil {
-		return nil, fmt.Errorf("open organisations: %w", err)
-	}
-	r.keep = directory
-	names, err := directory.list()
-	if err != nil {
-		return nil, fmt.Errorf("open organisations: %w", err)
-	}
-	for _, name := range names {
-		if id, ok := strings.CutPrefix(name, prefix); ok && id != OrdererMSP {
-			r.known[id] = true
+// A Config says where identities are kept. The zero value keeps them in memory.
+type Config struct {
+	// Store keeps the documents. nil: memory.
+	Store docstore.Store
+	// Sealer seals private keys. It is required if Store is given.
+	Sealer secret.Sealer
+	// Authorities has the keys of authorities that are made from now on. nil: they are made here, and sealed.
+	Authorities Authorities
+	// Timeout bounds what loading or making one identity takes. Default 10 s. Loads are shared by all who ask meanwhile, so the
+	// context of none of them ends one.
+	Timeout time.Duration
+}
+
+// A Registry is a set of organisations. It is safe for concurrent use, and many processes may share one store.
+type Registry struct {
+	Config
+	users         *cache[*msp.Signer]
+	organizations *cache[*Organization]
+
+	mu     sync.Mutex
+	listed map[string]docstore.Document // by MSP id: what Open read and nobody took yet
+	known  map[string]bool              // MSP ids, without OrdererMSP
+	after  string                       // where the list of known ones goes on; "" if it is complete
+	absent map[string]time.Time         // MSP ids that Endorser did not find, and when
+}
+
+// Open returns the registry over a store. It reads the first page of organisations.
+func Open(ctx context.Context, config Config) (*Registry, error) {
+	switch {
+	case config.Store == nil:
+		config.Store = docstore.NewMem(memoryLimit)
+		if config.Sealer == nil {
+			config.Sealer = secret.NewKey()
 		}
+	case config.Sealer == nil:
+		return nil, errors.New("open organisations: a sealer is required where there is a store")
 	}
+	if config.Timeout <= 0 {
+		config.Timeout = defaultTimeout
+	}
+	r := &Registry{Config: config, users: newCache[*msp.Signer](), organizations: newCache[*Organization](),
+		listed: map[string]docstore.Document{}, known: map[string]bool{}, absent: map[string]time.Time{}}
+	page, next, err := r.Store.List(ctx, KindOrganization, "", "", 0)
+	if err != nil && !errors.Is(err, docstore.ErrDamaged) { // one that is damaged is found when it is asked for, and the others go on
+		return nil, fmt.Errorf("open organisations: %w", storeError(err))
+	}
+	for _, doc := range page {
+		r.listed[doc.ID] = doc
+		r.knowLocked(doc.ID)
+	}
+	r.after = next
 	return r, nil
+}
+
+// context is that of a load, which belongs to nobody who waits for it.
+func (r *Registry) context() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), r.Timeout)
 }
 
 // Organization returns the organisation of an MSP id. If there is none, it makes one: an authority and an endorser. The
 // errors are ErrName and ErrDamaged.
 func (r *Registry) Organization(mspID string) (*Organization, error) {
+	return r.organization(mspID, true)
+}
+
+func (r *Registry) organization(mspID string, create bool) (*Organization, error) {
 	if err := checkMSPID(mspID); err != nil {
 		return nil, fmt.Errorf("organisation %q: %w", mspID, err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	organization, err := r.organizationLocked(mspID)
+	name := mspID
+	if !create {
+		name = "?" + mspID // who only asks must not be told that another, who makes it, failed; nor keep it from being made
+	}
+	o, err := r.organizations.get(mspID, name, func() (*Organization, error) { return r.loadOrganization(mspID, create) })
 	if err != nil {
 		return nil, fmt.Errorf("organisation %s: %w", mspID, err)
 	}
-	return organization, nil
+	return o, nil
 }
 
 // Endorser returns the identity that endorses for an organisation that has been made or added. Unlike Organization it makes
-// none: the errors are ErrNotFound, also if the organisation endorses by itself, and ErrDamaged.
+// none: the errors are ErrNotFound, also if the organisation endorses by itself, and ErrDamaged. One that another process adds
+// is found ten seconds later at most.
 func (r *Registry) Endorser(mspID string) (*msp.Signer, error) {
-	r.mu.Lock()
-	known := r.known[mspID]
-	r.mu.Unlock()
-	if !known {
-		return nil, fmt.Errorf("endorser of %q: %w", mspID, ErrNotFound)
+	notFound := func() (*msp.Signer, error) { return nil, fmt.Errorf("endorser of %q: %w", mspID, ErrNotFound) }
+	if mspID == OrdererMSP || checkMSPID(mspID) != nil || r.isAbsent(mspID) {
+		return notFound()
 	}
-	organization, err := r.Organization(mspID)
+	o, err := r.organization(mspID, false)
+	if errors.Is(err, ErrNotFound) {
+		r.setAbsent(mspID)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if organization.endorser == nil {
-		return nil, fmt.Errorf("endorser of %q: %w", mspID, ErrNotFound)
+	if o.endorser == nil {
+		return notFound()
 	}
-	return organization.endorser, nil
+	return o.endorser, nil
+}
+
+func (r *Registry) isAbsent(mspID string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	since, known := r.absent[mspID]
+	return known && time.Since(since) < absentFor
+}
+
+func (r *Registry) setAbsent(mspID string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.absent) >= absentKept {
+		clear(r.absent)
+	}
+	r.absent[mspID] = time.Now()
 }
 
 // Orderer returns the platform's ordering organisation. It has an orderer and no endorser.
 func (r *Registry) Orderer() (*Organization, error) { return r.Organization(OrdererMSP) }
 
-// Organizations returns the MSP ids of all organisations that have been made or added, sorted, without OrdererMSP. Of what
-// another process did since Open it knows what has been asked for by name.
+// Has reports whether an organisation has been made or added.
+func (r *Registry) Has(mspID string) (bool, error) {
+	if mspID == OrdererMSP || checkMSPID(mspID) != nil {
+		return false, nil
+	}
+	_, err := r.organization(mspID, false)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Organizations returns the MSP ids of all organisations that have been made or added, sorted, without OrdererMSP. Of what another
+// process did since Open it knows what has been asked for by name. Beyond the first hundred it asks the store, once; if that fails,
+// it returns what it knows, and asks again the next time.
 func (r *Registry) Organizations() []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Sorted(maps.Keys(r.known))
+	ctx, cancel := r.context()
+	defer cancel()
+	for {
+		r.mu.Lock()
+		after := r.after
+		if after == "" {
+			defer r.mu.Unlock()
+			return slices.Sorted(maps.Keys(r.known))
+		}
+		r.mu.Unlock()
+		page, next, err := r.Store.List(ctx, KindOrganization, "", after, 0)
+		r.mu.Lock()
+		if err != nil {
+			defer r.mu.Unlock()
+			return slices.Sorted(maps.Keys(r.known))
+		}
+		for _, doc := range page {
+			r.knowLocked(doc.ID)
+		}
+		if r.after == after {
+			r.after = next
+		}
+		r.mu.Unlock()
+	}
 }
 
-// A KeyPair is a certificate and its private key, both in PEM.
-type KeyPair struct{ Certificate, Key []byte }
-
-// A Member is an organisation that brings what it has.
-type Member struct {
-	// Config of its MSP. Nil: that of Authority.
-	Config *mspproto.MSPConfig
-	// Authority issues the certificates of its users. Nil: they are issued elsewhere, and User and Admin return
-	// ErrNoAuthority.
-	Authority *KeyPair
-	// Endorser signs endorsements for it. Nil: Authority issues one; without Authority there is none.
-	Endorser *KeyPair
-}
-
-// Add keeps an organisation that brings its own configuration, authority or endorser; they must fit together. Adding it
-// again with the same configuration replaces the authority's key and the endorser, if they are given, and changes nothing
-// else; with another configuration it returns ErrExists.
-func (r *Registry) Add(mspID string, member Member) (*Organization, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.addLocked(mspID, member); err != nil {
-		return nil, fmt.Errorf("add organisation %q: %w", mspID, err)
+func (r *Registry) knowLocked(mspID string) {
+	delete(r.absent, mspID)
+	if mspID != OrdererMSP {
+		r.known[mspID] = true
 	}
-	delete(r.organizations, mspID)
-	organization, err := r.organizationLocked(mspID)
-	if err != nil {
-		return nil, fmt.Errorf("add organisation %q: %w", mspID, err)
-	}
-	return organization, nil
-}
-
-func (r *Registry) addLocked(mspID string, member Member) error {
-	if err := checkMSPID(mspID); err != nil {
-		return err
-	}
-	config := member.Config
-	var ca *msp.CA
-	if member.Authority != nil {
-		var err error
-		if ca, err = msp.LoadCA(mspID, member.Authority.Certificate, member.Authority.Key); err != nil {
-			return err
-		}
-		if config == nil {
-			config = ca.Config()
-		}
-	}
-	if config == nil {
-		return fmt.Errorf("%w: neither a configuration nor an authority is given", ErrNoAuthority)
-	}
-	verifier, err := msp.New(config)
-	if err != nil {
-		return err
-	}
-	if verifier.ID() != mspID {
-		return fmt.Errorf("%w: the configuration is of %q", ErrName, verifier.ID())
-	}
-	if ca != nil {
-		if err := issuesFor(ca, verifier); err != nil {
-			return fmt.Errorf("authority: %w", err)
-		}
-	}
-	if member.Endorser != nil {
-		if err := belongs(verifier, mspID, *member.Endorser); err != nil {
-			return fmt.Errorf("endorser: %w", err)
-		}
-	}
-	return r.keepMember(mspID, config, member)
-}
-
-// belongs tells whether an MSP takes a key pair for one of its own.
-func belongs(verifier *msp.MSP, mspID string, pair KeyPair) error {
-	signer, err := msp.NewSigner(mspID, pair.Certificate, pair.Key)
-	if err != nil {
-		return err
-	}
-	_, err = verifier.Identify(signer.Serialized)
-	return err
-}
-
-// keepMember writes the configuration first: if it is interrupted, adding the same again completes it.
-func (r *Registry) keepMember(mspID string, config *mspproto.MSPConfig, member Member) error {
-	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(config)
-	if err != nil {
-		return err
-	}
-	directory := prefix + mspID
-	existing, err := r.keep.load(path.Join(directory, configFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := r.keep.load(path.Join(directory, authorityFile)); !errors.Is(err, fs.ErrNotExist) {
-			return ErrExists // made by the registry, which keeps no configuration
-		}
-		existing, err = r.keep.create(path.Join(directory, configFile), func() ([]byte, error) { return encoded, nil })
-	}
-	switch {
-	case err != nil:
-		return err
-	case string(existing) != string(encoded):
-		return ErrExists
-	}
-	for name, pair := range map[string]*KeyPair{authorityFile: member.Authority, endorserFile: member.Endorser} {
-		if pair == nil {
-			continue
-		}
-		if err := r.keep.replace(path.Join(directory, name), slices.Concat(pair.Certificate, pair.Key)); err != nil {
-			return err
-		}
-	}
-	return nil
 }

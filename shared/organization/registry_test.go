@@ -10,18 +10,44 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	mspproto "github.com/hyperledger/fabric-protos-go-apiv2/msp"
 	"google.golang.org/protobuf/proto"
 
+	"peerless/shared/docstore"
 	"peerless/shared/msp"
+	"peerless/shared/secret"
 )
 
-func mustOpen(t *testing.T, dir string) *Registry {
+// openPlace returns what a registry is opened with in a directory, made if need be; in memory if it is empty.
+func openPlace(t testing.TB, dir string) Config {
 	t.Helper()
-	r, err := Open(dir)
+	if dir == "" {
+		return Config{}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	key, err := secret.EnsureKey(filepath.Join(dir, "seal.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents, err := docstore.OpenDir(filepath.Join(dir, "control"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Config{Store: documents, Sealer: key}
+}
+
+func mustOpen(t testing.TB, dir string) *Registry {
+	t.Helper()
+	return mustOpenOn(t, openPlace(t, dir))
+}
+
+func mustOpenOn(t testing.TB, config Config) *Registry {
+	t.Helper()
+	r, err := Open(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +250,7 @@ func TestFiles(t *testing.T) {
 		want := fs.FileMode(0o600)
 		if entry.IsDir() {
 			want = 0o700
-		} else {
+		} else if entry.Name() != ".lock" {
 			files++
 		}
 		if got := info.Mode().Perm(); got != want {
@@ -235,7 +261,7 @@ func TestFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := 8 + 2; files != want { // authority and endorser; nothing left in tmp
+	if want := 8 + 1 + 1; files != want { // of users, the organisation and the key; locks aside
 		t.Errorf("got %d files, want %d", files, want)
 	}
 }
@@ -277,15 +303,15 @@ func TestDamaged(t *testing.T) {
 	}{
 		{"empty", func([]byte) []byte { return nil }},
 		{"truncated", func(b []byte) []byte { return b[:len(b)/2] }},
-		{"no key", func(b []byte) []byte { certificate, _ := splitPEM(b); return certificate }},
 		{"flipped at the start", func(b []byte) []byte { b[0] ^= 1; return b }},
 		{"flipped", func(b []byte) []byte { b[rand.IntN(len(b))] ^= 1; return b }},
 		{"flipped at the end", func(b []byte) []byte { b[len(b)-1] ^= 1; return b }},
 	} {
 		dir := t.TempDir()
 		mustUser(t, mustOrganization(t, mustOpen(t, dir), "Org1MSP"), "ada", nil)
-		for _, pattern := range []string{"users/*/*.pem", endorserFile, authorityFile} {
-			matches, err := filepath.Glob(filepath.Join(dir, prefix+"Org1MSP", pattern))
+		mustOrganization(t, mustOpen(t, dir), "Org2MSP")
+		for _, pattern := range []string{"user/*.json", "organization/Org1MSP.json"} {
+			matches, err := filepath.Glob(filepath.Join(dir, "control", pattern))
 			if err != nil || len(matches) != 1 {
 				t.Fatalf("%s: %v, %v", pattern, matches, err)
 			}
@@ -296,12 +322,17 @@ func TestDamaged(t *testing.T) {
 			if err := os.WriteFile(matches[0], damage.do(append([]byte{}, whole...)), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			org, err := mustOpen(t, dir).Organization("Org1MSP")
+			r := mustOpen(t, dir)
+			org, err := r.Organization("Org1MSP")
 			if err == nil {
 				_, err = org.User("ada", nil)
 			}
 			if !errors.Is(err, ErrDamaged) {
 				t.Errorf("%s: %s: got %v, want ErrDamaged", pattern, damage.name, err)
+			}
+			mustUser(t, mustOrganization(t, r, "Org2MSP"), "ada", nil) // the others go on
+			if err := os.Remove(filepath.Join(dir, "control", "user", "Org2MSP,"+strings.TrimPrefix(filepath.Base(userFileOf(t, dir)), "Org1MSP,"))); err != nil {
+				t.Fatal(err)
 			}
 			if err := os.WriteFile(matches[0], whole, 0o600); err != nil {
 				t.Fatal(err)
@@ -310,48 +341,104 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
-func TestAbandonedFilesAreRemoved(t *testing.T) {
+func userFileOf(t *testing.T, dir string) string {
+	t.Helper()
+	matches, err := filepath.Glob(filepath.Join(dir, "control", "user", "Org1MSP,*.json"))
+	if err != nil || len(matches) != 1 {
+		t.Fatalf("%v, %v", matches, err)
+	}
+	return matches[0]
+}
+
+// Private keys are nowhere to be read, and open with their key alone.
+func TestKeysAreSealed(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	mustOpen(t, dir)
-	abandoned, current := filepath.Join(dir, temporary, "new-1"), filepath.Join(dir, temporary, "new-2")
-	for _, path := range []string{abandoned, current} {
-		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+	dir := fillOrganizations(t)
+	for name, content := range contents(t, dir) {
+		for _, mark := range []string{"PRIVATE KEY", "UFJJVkFURSBLRVk"} { // base64 too
+			if strings.Contains(content, mark) {
+				t.Errorf("%s holds %q", name, mark)
+			}
+		}
+	}
+	place := openPlace(t, dir)
+	place.Sealer = secret.NewKey()
+	if _, err := mustOpenOn(t, place).Organization("Org1MSP"); !errors.Is(err, secret.ErrOtherKey) {
+		t.Errorf("with another key: %v", err)
+	}
+	if _, err := Open(t.Context(), Config{Store: place.Store}); err == nil {
+		t.Error("opened documents without a sealer")
+	}
+}
+
+// Also those beyond the first page are known.
+func TestManyOrganizations(t *testing.T) {
+	t.Parallel()
+	place := Config{Store: docstore.NewMem(0), Sealer: secret.NewKey()}
+	var want []string
+	for i := range docstore.MaxPage + 5 {
+		id := fmt.Sprintf("Org%03dMSP", i)
+		want = append(want, id)
+		if _, err := docstore.Create(t.Context(), place.Store, KindOrganization, id, record{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	old := time.Now().Add(-2 * abandonedAfter)
-	if err := os.Chtimes(abandoned, old, old); err != nil {
+	if diff := cmp.Diff(want, mustOpenOn(t, place).Organizations()); diff != "" {
+		t.Errorf("organisations (-want +got):\n%s", diff)
+	}
+}
+
+// What is sealed for one identity is of no use in another's document.
+func TestSwappedDocuments(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	place := Config{Store: docstore.NewMem(0), Sealer: secret.NewKey()}
+	org := mustOrganization(t, mustOpenOn(t, place), "Org1MSP")
+	mustUser(t, org, "ada", nil)
+	mustUser(t, org, "eve", map[string]string{"role": "nobody"})
+	id := func(name string, attributes map[string]string) string {
+		hash, err := userHash(msp.IssueRequest{CommonName: name, Role: msp.RoleClient, Attributes: attributes})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "Org1MSP/" + hash
+	}
+	ada, err := place.Store.Get(ctx, KindUser, id("ada", nil))
+	if err != nil {
 		t.Fatal(err)
 	}
-	mustOpen(t, dir)
-	if _, err := os.Stat(abandoned); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("abandoned file: got %v, want it removed", err)
+	eve, err := place.Store.Get(ctx, KindUser, id("eve", map[string]string{"role": "nobody"}))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := os.Stat(current); err != nil {
-		t.Errorf("file being written: %v", err)
+	eve.Value = ada.Value
+	if _, err := place.Store.Put(ctx, eve); err != nil {
+		t.Fatal(err)
+	}
+	_, err = mustOrganization(t, mustOpenOn(t, place), "Org1MSP").User("eve", map[string]string{"role": "nobody"})
+	if !errors.Is(err, ErrDamaged) {
+		t.Errorf("eve opens ada's key: %v", err)
 	}
 }
 
 func TestMemoryIsBounded(t *testing.T) {
 	t.Parallel()
-	c := newCache()
+	c := newCache[*msp.Signer]()
 	for i := range 4 * generation {
-		if _, err := c.get(fmt.Sprint(i), func() (*msp.Signer, error) { return &msp.Signer{}, nil }); err != nil {
+		if _, err := c.get(fmt.Sprint(i), fmt.Sprint(i), func() (*msp.Signer, error) { return &msp.Signer{}, nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got, limit := len(c.young)+len(c.old), 2*generation; got > limit {
 		t.Errorf("the cache holds %d signers, want at most %d", got, limit)
 	}
-	r := mustOpen(t, "")
-	r.keep.(*memory).limit = 3 // authority, endorser, one user
+	r := mustOpenOn(t, Config{Store: docstore.NewMem(2), Sealer: secret.NewKey()}) // the organisation, one user
 	org := mustOrganization(t, r, "Org1MSP")
 	first := mustUser(t, org, "first", nil)
 	if _, err := org.User("second", nil); !errors.Is(err, ErrFull) {
 		t.Errorf("got %v, want ErrFull", err)
 	}
-	r.cache = newCache()
+	r.users = newCache[*msp.Signer]()
 	if !first.Same(mustUser(t, org, "first", nil).Identity) {
 		t.Error("a user was forgotten")
 	}

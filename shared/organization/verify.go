@@ -1,37 +1,36 @@
 package organization
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path"
 	"strings"
 
+	"peerless/shared/docstore"
 	"peerless/shared/msp"
+	"peerless/shared/secret"
 )
 
-// Verify checks everything that is kept in a directory: that every file is what was written, by its checksum; that every key
-// is its certificate's; that every certificate is one of its organisation's; and that every user's lies where that user is
-// looked for. It makes and changes nothing. It returns all that does not hold, joined, each ErrDamaged; other errors are those
-// of reading. A directory that is not there holds. No process may make organisations meanwhile.
-func Verify(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("verify organisations: %w", err)
-	}
-	v := &verifier{files: os.DirFS(dir), keep: &directory{dir}}
-	for _, entry := range entries {
-		id, ok := strings.CutPrefix(entry.Name(), prefix)
-		switch {
-		case entry.Name() == temporary: // what a killed process left there is no identity
-		case ok && entry.IsDir() && checkMSPID(id) == nil:
-			v.organization(id)
-		default:
-			v.unknown(entry.Name())
+// Verify checks all identities in a directory of documents: that every key opens and is its certificate's; that every
+// certificate is one of its organisation's; and that every user's lies where that user is looked for. It makes and changes nothing.
+// It returns all that does not hold, joined, each ErrDamaged or secret.ErrOtherKey; other errors are those of reading. What the
+// directory itself notices (Dir.Verify) is left to it. No process may make organisations meanwhile.
+func Verify(ctx context.Context, documents *docstore.Dir, sealer secret.Sealer) error {
+	v := &verifier{ctx: ctx, registry: &Registry{Config: Config{Store: documents, Sealer: sealer}}, members: map[string]*msp.MSP{}}
+	for kind, check := range map[string]func(docstore.Document) error{KindOrganization: v.organization, KindUser: v.user} {
+		ids, err := documents.IDs(kind)
+		if err != nil && !errors.Is(err, docstore.ErrDamaged) {
+			return fmt.Errorf("verify organisations: %w", err)
+		}
+		for _, id := range ids {
+			doc, err := documents.Get(ctx, kind, id)
+			if errors.Is(err, docstore.ErrDamaged) {
+				continue
+			}
+			if err == nil {
+				err = check(doc)
+			}
+			v.add(err)
 		}
 	}
 	return errors.Join(v.problems...)
@@ -39,8 +38,9 @@ func Verify(dir string) error {
 
 // A verifier collects what does not hold.
 type verifier struct {
-	files    fs.FS
-	keep     keep
+	ctx      context.Context
+	registry *Registry
+	members  map[string]*msp.MSP // by MSP id; nil where the organisation itself is damaged
 	problems []error
 }
 
@@ -50,108 +50,81 @@ func (v *verifier) add(err error) {
 	}
 }
 
-func (v *verifier) unknown(name string) {
-	v.add(damaged(name, errors.New("it is not the registry's")))
-}
-
-func damaged(name string, err error) error { return fmt.Errorf("%w: %s: %w", ErrDamaged, name, err) }
-
-// organization checks the directory of one. It may be empty, if making it was interrupted.
-func (v *verifier) organization(id string) {
-	root := prefix + id
-	members, err := v.members(id)
-	made := !errors.Is(err, fs.ErrNotExist)
-	if made {
-		v.add(err)
+func (v *verifier) organization(doc docstore.Document) error {
+	if err := checkMSPID(doc.ID); err != nil {
+		return damaged(KindOrganization+" "+doc.ID, err)
 	}
-	v.add(fs.WalkDir(v.files, root, func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		if !made {
-			made = true
-			v.add(damaged(path.Join(root, authorityFile), errors.New("it is missing")))
-		}
-		switch relative := strings.TrimPrefix(name, root+"/"); {
-		case relative == configFile || relative == authorityFile: // members has
-		case relative == endorserFile || relative == ordererFile:
-			_, err = v.identity(id, name, members)
-			v.add(err)
-		case strings.HasPrefix(relative, "users/"):
-			v.add(v.user(id, name, members))
-		default:
-			v.unknown(name)
-		}
-		return nil
-	}))
-}
-
-// members checks an organisation's configuration and authority, and returns what verifies its members. fs.ErrNotExist if it
-// has neither.
-func (v *verifier) members(id string) (*msp.MSP, error) {
-	o := &Organization{mspID: id, registry: &Registry{keep: v.keep}}
-	if err := o.loadConfig(); err != nil {
-		return nil, err
-	}
-	name := o.file(authorityFile)
-	if o.config == nil {
-		if _, err := v.keep.load(name); err != nil {
-			return nil, err // loadAuthority would make one
-		}
-	}
-	if err := o.loadAuthority(); err != nil {
-		return nil, err
+	o, err := v.registry.openOrganization(v.ctx, doc)
+	if err != nil {
+		return err
 	}
 	members, err := msp.New(o.config)
-	if err == nil && o.authority != nil {
-		err = issuesFor(o.authority, members)
-	}
 	if err != nil {
-		return nil, damaged(name, err)
+		return damaged(KindOrganization+" "+doc.ID, err)
 	}
-	return members, nil
+	if o.authority != nil && o.authority.KeyID == "" {
+		ca, err := v.registry.openAuthority(v.ctx, doc.ID, o.authority)
+		if err != nil {
+			return err
+		}
+		if err := issuesFor(ca, members); err != nil {
+			return damaged(purpose(KindOrganization, doc.ID, partAuthority), err)
+		}
+	}
+	for part, signer := range map[string]*msp.Signer{partEndorser: o.endorser, partOrderer: o.orderer} {
+		if signer == nil {
+			continue
+		}
+		if _, err := members.Identify(signer.Serialized); err != nil {
+			v.add(damaged(purpose(KindOrganization, doc.ID, part), err))
+		}
+	}
+	return nil
 }
 
-// issuesFor tells whether an MSP takes what an authority issues for its own.
-func issuesFor(authority *msp.CA, members *msp.MSP) error {
-	certificate, key, err := authority.Issue(msp.IssueRequest{CommonName: "trial", Role: msp.RoleClient})
+// membersOf returns what tells an organisation's members; nil if it is damaged, or is not there, which is damage if it has users.
+func (v *verifier) membersOf(mspID string) *msp.MSP {
+	if members, known := v.members[mspID]; known {
+		return members
+	}
+	v.members[mspID] = nil
+	doc, err := v.registry.Store.Get(v.ctx, KindOrganization, mspID)
+	if errors.Is(err, docstore.ErrNotFound) {
+		v.add(damaged(KindOrganization+" "+mspID, errors.New("it is missing")))
+	}
+	var rec record
+	if err == nil && doc.Decode(&rec) == nil {
+		if config, err := rec.config(mspID); err == nil {
+			v.members[mspID], _ = msp.New(config)
+		}
+	}
+	return v.members[mspID]
+}
+
+// user checks a user's identity, and that the certificate says what its document's name is a hash of.
+func (v *verifier) user(doc docstore.Document) error {
+	name := KindUser + " " + doc.ID
+	mspID, hash, _ := strings.Cut(doc.ID, "/")
+	var kept pair
+	if err := doc.Decode(&kept); err != nil {
+		return storeError(err)
+	}
+	signer, err := v.registry.open(v.ctx, mspID, &kept, purpose(KindUser, doc.ID, partKey))
 	if err != nil {
 		return err
 	}
-	return belongs(members, members.ID(), KeyPair{certificate, key})
-}
-
-// identity checks a certificate and its key. If members is nil, the organisation's own files being damaged, whether it is one
-// of them remains open.
-func (v *verifier) identity(id, name string, members *msp.MSP) (*msp.Signer, error) {
-	encoded, err := v.keep.load(name)
-	if err != nil {
-		return nil, err
-	}
-	certificate, key := splitPEM(encoded)
-	signer, err := msp.NewSigner(id, certificate, key)
-	if err == nil && members != nil {
-		_, err = members.Identify(signer.Serialized)
-	}
-	if err != nil {
-		return nil, damaged(name, err)
-	}
-	return signer, nil
-}
-
-// user checks a user's identity, and that the certificate says what its file's name is a hash of.
-func (v *verifier) user(id, name string, members *msp.MSP) error {
-	signer, err := v.identity(id, name, members)
-	if err != nil {
-		return err
+	if members := v.membersOf(mspID); members != nil {
+		if _, err := members.Identify(signer.Serialized); err != nil {
+			return damaged(name, err)
+		}
 	}
 	subject := signer.Cert.Subject
 	attributes, err := signer.Attributes()
 	if err != nil {
 		return damaged(name, err)
 	}
-	file, err := userFile(msp.IssueRequest{CommonName: subject.CommonName, Role: strings.Join(subject.OrganizationalUnit, ","), Attributes: attributes})
-	if err != nil || path.Join(prefix+id, file) != name {
+	right, err := userHash(msp.IssueRequest{CommonName: subject.CommonName, Role: strings.Join(subject.OrganizationalUnit, ","), Attributes: attributes})
+	if err != nil || right != hash {
 		return damaged(name, fmt.Errorf("it is the certificate of another user, %q", subject.CommonName))
 	}
 	return nil

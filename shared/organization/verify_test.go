@@ -5,18 +5,22 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 
+	"peerless/shared/docstore"
 	"peerless/shared/msp"
+	"peerless/shared/secret"
 )
 
 // fillOrganizations makes one organisation of each kind, with users.
 func fillOrganizations(t *testing.T) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "organizations")
+	dir := filepath.Join(t.TempDir(), "data")
 	r := mustOpen(t, dir)
 	org := mustOrganization(t, r, "Org1MSP")
 	mustUser(t, org, "ada", nil)
@@ -62,132 +66,175 @@ func contents(t *testing.T, dir string) map[string]string {
 	return files
 }
 
+func verify(t *testing.T, dir string) error {
+	t.Helper()
+	place := openPlace(t, dir)
+	return Verify(t.Context(), place.Store.(*docstore.Dir), place.Sealer)
+}
+
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	dir := fillOrganizations(t)
-	if err := os.Mkdir(filepath.Join(dir, prefix+"Org5MSP"), 0o700); err != nil { // interrupted
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, temporary, "new-1"), []byte("half"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	before := contents(t, dir)
-	if err := Verify(dir); err != nil {
+	if err := verify(t, dir); err != nil {
 		t.Errorf("sound: %v", err)
 	}
 	if diff := cmp.Diff(before, contents(t, dir)); diff != "" {
 		t.Errorf("verify changed the directory (-before +after):\n%s", diff)
 	}
-	if err := Verify(filepath.Join(dir, "absent")); err != nil {
+	if err := verify(t, t.TempDir()); err != nil {
 		t.Errorf("absent: %v", err)
 	}
-	if err := Verify(filepath.Join(dir, temporary, "new-1")); err == nil || errors.Is(err, ErrDamaged) {
-		t.Errorf("not a directory: %v", err)
+	place := openPlace(t, dir)
+	if err := Verify(t.Context(), place.Store.(*docstore.Dir), secret.NewKey()); !errors.Is(err, secret.ErrOtherKey) {
+		t.Errorf("with another key: %v", err)
 	}
 }
 
-// TestVerifyNotices damages one directory after the other. What is written has a valid checksum unless it is said otherwise.
+// TestVerifyNotices damages one directory after the other, by documents that are whole.
 func TestVerifyNotices(t *testing.T) {
 	t.Parallel()
-	ada, err := userFile(msp.IssueRequest{CommonName: "ada", Role: msp.RoleClient})
-	if err != nil {
-		t.Fatal(err)
+	client := func(name string) string {
+		hash, err := userHash(msp.IssueRequest{CommonName: name, Role: msp.RoleClient})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "Org1MSP/" + hash
 	}
-	japan, err := userFile(msp.IssueRequest{CommonName: "日本", Role: msp.RoleClient})
+	ada, japan := client("ada"), client("日本")
+	admin, err := userHash(msp.IssueRequest{CommonName: "ada", Role: msp.RoleAdmin})
 	if err != nil {
 		t.Fatal(err)
 	}
 	other, otherAuthority := mustCA(t, "Org1MSP")
 	stranger := mustIssue(t, other, "ada", msp.RoleClient)
-	pem := func(pair *KeyPair) string { return string(pair.Certificate) + string(pair.Key) }
-	const org1, org2 = prefix + "Org1MSP/", prefix + "Org2MSP/"
 	for name, c := range map[string]struct {
-		damage func(t *testing.T, d *directory)
+		damage func(t *testing.T, r *Registry)
 		want   []string // a part of each problem
 	}{
-		"a checksum": {func(t *testing.T, d *directory) {
-			if err := os.WriteFile(filepath.Join(d.root, org1+endorserFile), []byte("sha256 0\nx"), 0o600); err != nil {
+		"a key of another certificate": {func(t *testing.T, r *Registry) {
+			change(t, r, KindUser, ada, func(p *pair) { p.Certificate = mustPair(t, r, japan).Certificate })
+		}, []string{"user " + ada + " key: new signer of Org1MSP: unusable private key: it is not the certificate's"}},
+		"another's sealed key": {func(t *testing.T, r *Registry) {
+			change(t, r, KindUser, ada, func(p *pair) { *p = *mustPair(t, r, japan) })
+		}, []string{"open user " + ada + " key: it is not what was sealed for this"}},
+		"another authority's certificate": {func(t *testing.T, r *Registry) {
+			change(t, r, KindUser, ada, func(p *pair) { *p = *mustSeal(t, r, stranger, purpose(KindUser, ada, partKey)) })
+		}, []string{"user " + ada + ": malformed identity of Org1MSP, ada"}},
+		"an administrator's certificate": {func(t *testing.T, r *Registry) {
+			change(t, r, KindUser, ada, func(p *pair) { *p = *reseal(t, r, "Org1MSP/"+admin, ada) })
+		}, []string{"user " + ada + ": it is the certificate of another user, \"ada\""}},
+		"another authority": {func(t *testing.T, r *Registry) {
+			change(t, r, KindOrganization, "Org1MSP", func(rec *record) {
+				rec.Authority = mustSeal(t, r, otherAuthority, purpose(KindOrganization, "Org1MSP", partAuthority))
+			})
+		}, []string{"organization Org1MSP endorser", "user Org1MSP/", "user Org1MSP/", "user Org1MSP/", "user Org1MSP/"}},
+		"another authority than the configuration's": {func(t *testing.T, r *Registry) {
+			change(t, r, KindOrganization, "Org3MSP", func(rec *record) {
+				rec.Authority = mustSeal(t, r, otherAuthority, purpose(KindOrganization, "Org3MSP", partAuthority))
+			})
+		}, []string{"organization Org3MSP authority"}},
+		"no organisation": {func(t *testing.T, r *Registry) {
+			if err := r.Store.Delete(t.Context(), KindOrganization, "Org1MSP", ""); err != nil {
 				t.Fatal(err)
 			}
-		}, []string{org1 + endorserFile + ": its checksum is wrong"}},
-		"a key of another certificate": {func(t *testing.T, d *directory) {
-			certificate, _ := splitPEM(mustLoad(t, d, org1+ada))
-			_, key := splitPEM(mustLoad(t, d, org1+japan))
-			mustReplace(t, d, org1+ada, string(certificate)+string(key))
-		}, []string{org1 + ada + ": new signer of Org1MSP: unusable private key: it is not the certificate's"}},
-		"another authority's certificate": {func(t *testing.T, d *directory) {
-			mustReplace(t, d, org1+ada, pem(stranger))
-		}, []string{org1 + ada + ": malformed identity of Org1MSP, ada"}},
-		"another user's certificate": {func(t *testing.T, d *directory) {
-			mustReplace(t, d, org1+ada, string(mustLoad(t, d, org1+japan)))
-		}, []string{org1 + ada + ": it is the certificate of another user, \"日本\""}},
-		"an administrator's certificate": {func(t *testing.T, d *directory) {
-			admin, err := userFile(msp.IssueRequest{CommonName: "ada", Role: msp.RoleAdmin})
-			if err != nil {
+		}, []string{"organization Org1MSP: it is missing"}},
+		"neither authority nor configuration": {func(t *testing.T, r *Registry) {
+			change(t, r, KindOrganization, "Org2MSP", func(rec *record) { *rec = record{} })
+		}, []string{"organization Org2MSP: it has neither"}},
+		"another configuration": {func(t *testing.T, r *Registry) {
+			change(t, r, KindOrganization, "Org2MSP", func(rec *record) {
+				config, err := proto.Marshal(other.Config())
+				if err != nil {
+					t.Error(err)
+				}
+				rec.Config = config
+			})
+		}, []string{"organization Org2MSP: it is not a configuration of Org2MSP"}},
+		"a configuration that is none": {func(t *testing.T, r *Registry) {
+			change(t, r, KindOrganization, "Org2MSP", func(rec *record) { rec.Config = []byte("\xff") })
+		}, []string{"organization Org2MSP"}},
+		"no identity": {func(t *testing.T, r *Registry) {
+			change(t, r, KindOrganization, OrdererMSP, func(rec *record) { rec.Orderer = &pair{} })
+		}, []string{"open organization OrdererMSP orderer"}},
+		"other documents": {func(t *testing.T, r *Registry) {
+			if _, err := docstore.Create(t.Context(), r.Store, KindUser, "Org1MSP/stray", mustPair(t, r, ada)); err != nil {
 				t.Fatal(err)
 			}
-			mustReplace(t, d, org1+ada, string(mustLoad(t, d, org1+admin)))
-		}, []string{org1 + ada + ": it is the certificate of another user"}},
-		"another authority": {func(t *testing.T, d *directory) {
-			mustReplace(t, d, org1+authorityFile, pem(otherAuthority))
-		}, []string{"endorser.pem", "users/", "users/", "users/", "users/"}},
-		"another authority than the configuration's": {func(t *testing.T, d *directory) {
-			mustReplace(t, d, org2+authorityFile, pem(otherAuthority))
-		}, []string{org2 + authorityFile}},
-		"no authority": {func(t *testing.T, d *directory) {
-			if err := os.Remove(filepath.Join(d.root, org1+authorityFile)); err != nil {
+			if _, err := docstore.Create(t.Context(), r.Store, KindOrganization, "a/b", record{}); err != nil {
 				t.Fatal(err)
 			}
-		}, []string{org1 + authorityFile + ": it is missing"}},
-		"another configuration": {func(t *testing.T, d *directory) {
-			mustReplace(t, d, org2+configFile, string(mustLoad(t, d, prefix+"Org3MSP/"+configFile)))
-		}, []string{org2 + configFile + ": it is not a configuration of Org2MSP"}},
-		"a configuration that is none": {func(t *testing.T, d *directory) {
-			mustReplace(t, d, org2+configFile, "\xff")
-		}, []string{org2 + configFile}},
-		"no identity": {func(t *testing.T, d *directory) {
-			mustReplace(t, d, prefix+OrdererMSP+"/"+ordererFile, "")
-		}, []string{prefix + OrdererMSP + "/" + ordererFile}},
-		"other files": {func(t *testing.T, d *directory) {
-			mustReplace(t, d, "stray", "")
-			mustReplace(t, d, org1+"stray", "")
-			mustReplace(t, d, org1+"users/stray", string(mustLoad(t, d, org1+ada)))
-			mustReplace(t, d, prefix+"no name/x", "")
-		}, []string{org1 + "stray: it is not", org1 + "users/stray: it is the certificate", prefix + "no name: it is not", ": stray: it is not"}},
+		}, []string{"organization a/b: not a valid name", "open user Org1MSP/stray key"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := &directory{fillOrganizations(t)}
-			c.damage(t, d)
-			err := Verify(d.root)
+			dir := fillOrganizations(t)
+			c.damage(t, mustOpen(t, dir))
+			err := verify(t, dir)
 			if !errors.Is(err, ErrDamaged) {
 				t.Fatalf("got %v, want ErrDamaged", err)
 			}
 			problems := strings.Split(err.Error(), "\n")
+			slices.SortFunc(problems, func(a, b string) int {
+				return strings.Compare(strings.TrimPrefix(a, ErrDamaged.Error()), strings.TrimPrefix(b, ErrDamaged.Error()))
+			})
 			if len(problems) != len(c.want) {
 				t.Fatalf("got %d problems, want %d:\n%v", len(problems), len(c.want), err)
 			}
-			for i, want := range c.want {
-				if !strings.Contains(problems[i], want) {
-					t.Errorf("problem %d: got %s, want %s", i, problems[i], want)
+			for _, want := range c.want {
+				i := slices.IndexFunc(problems, func(problem string) bool { return strings.Contains(problem, want) })
+				if i < 0 {
+					t.Errorf("no problem says %q: %q", want, problems)
+					continue
 				}
+				problems = slices.Delete(problems, i, i+1)
 			}
 		})
 	}
 }
 
-func mustLoad(t *testing.T, d *directory, name string) []byte {
+func change[T any](t *testing.T, r *Registry, kind, id string, edit func(*T)) {
 	t.Helper()
-	content, err := d.load(name)
+	if _, err := docstore.Update(t.Context(), r.Store, kind, id, func(v *T, exists bool) error {
+		if !exists {
+			t.Errorf("there is no %s %s", kind, id)
+		}
+		edit(v)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustPair(t *testing.T, r *Registry, id string) *pair {
+	t.Helper()
+	doc, err := r.Store.Get(t.Context(), KindUser, id)
+	var p pair
+	if err == nil {
+		err = doc.Decode(&p)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return content
+	return &p
 }
 
-func mustReplace(t *testing.T, d *directory, name, content string) {
+func mustSeal(t *testing.T, r *Registry, k *KeyPair, purpose string) *pair {
 	t.Helper()
-	if err := d.replace(name, []byte(content)); err != nil {
+	p, err := r.seal(t.Context(), k.Certificate, k.Key, purpose)
+	if err != nil {
 		t.Fatal(err)
 	}
+	return p
+}
+
+// reseal returns a user's pair as if it had been made for another.
+func reseal(t *testing.T, r *Registry, from, to string) *pair {
+	t.Helper()
+	p := mustPair(t, r, from)
+	key, err := r.unseal(t.Context(), p.Key, purpose(KindUser, from, partKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mustSeal(t, r, &KeyPair{[]byte(p.Certificate), key}, purpose(KindUser, to, partKey))
 }

@@ -43,7 +43,7 @@ var _ conformance.Network = (*Network)(nil)
 
 // Start makes the channels, defines the chaincodes and issues the users' certificates.
 func Start(ctx context.Context, config Config) (*Network, conformance.Identities, error) {
-	registry, err := organization.Open("")
+	registry, err := organization.Open(context.Background(), organization.Config{})
 	if err != nil {
 		return nil, nil, fmt.Errorf("start network: %w", err)
 	}

@@ -5,37 +5,26 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os/exec"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go/middleware"
 
+	"peerless/shared/awstest"
 	"peerless/shared/docstore"
 	"peerless/shared/docstore/docstoretest"
 	store "peerless/shared/docstore/dynamodb"
-	"peerless/shared/toolbox"
 )
 
 // start returns a client of a DynamoDB that ends with the test.
 func start(t *testing.T, options ...func(*dynamodb.Options)) *dynamodb.Client {
 	t.Helper()
-	port := toolbox.Port(t)
-	client := dynamodb.New(dynamodb.Options{Region: "eu-central-1", BaseEndpoint: aws.String(fmt.Sprintf("http://127.0.0.1:%d", port)),
-		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}, options...)
-	toolbox.Start(t, exec.Command(toolbox.Need(t, "node_modules/.bin/dynalite"), "--host", "127.0.0.1", "--port", strconv.Itoa(port), "--createTableMs", "0"),
-		func(ctx context.Context) error {
-			_, err := client.ListTables(ctx, &dynamodb.ListTablesInput{})
-			return err
-		})
-	return client
+	return dynamodb.NewFromConfig(awstest.DynamoDB(t), options...)
 }
 
 func makeTable(t *testing.T, client *dynamodb.Client, name string) {
