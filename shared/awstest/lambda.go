@@ -33,6 +33,8 @@ const (
 // A Function is what Lambda knows about one. Name and Code are required.
 type Function struct {
 	Name string
+	// Qualifier is the version or alias that this is. Empty: $LATEST, and every qualifier as long as none was deployed.
+	Qualifier string
 	// Code is the directory of its code, /var/task: it holds the bootstrap, unless a layer does.
 	Code string
 	// Layers are directories of its layers' content, /opt.
@@ -115,10 +117,31 @@ func (l *Lambda) Deploy(f Function) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if old := l.functions[f.Name]; old != nil {
+	if old := l.functions[f.key()]; old != nil {
 		defer old.close()
 	}
-	l.functions[f.Name] = newFunction(f, l.t.TempDir())
+	l.functions[f.key()] = newFunction(f, l.t.TempDir())
+}
+
+// Undeploy deletes a function, with all its qualifiers. Invocations under way end.
+func (l *Lambda) Undeploy(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key, f := range l.functions {
+		if f.Name == name {
+			delete(l.functions, key)
+			defer f.close()
+		}
+	}
+}
+
+func (f *Function) key() string { return qualified(f.Name, f.Qualifier) }
+
+func qualified(name, qualifier string) string {
+	if qualifier == "" || qualifier == "$LATEST" {
+		return name
+	}
+	return name + ":" + qualifier
 }
 
 // Logs returns the last of what a function's processes printed, in all its environments.
@@ -155,18 +178,33 @@ func (l *Lambda) function(name string) *function {
 	return l.functions[name]
 }
 
+// resolve finds what a name and a qualifier invoke, nil if nothing.
+func (l *Lambda) resolve(name, qualifier string) *function {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f := l.functions[qualified(name, qualifier)]; f != nil {
+		return f
+	}
+	for _, f := range l.functions {
+		if f.Name == name && f.Qualifier != "" {
+			return nil
+		}
+	}
+	return l.functions[name]
+}
+
 // ARN returns a function's ARN.
 func ARN(function string) string {
 	return fmt.Sprintf("arn:aws:lambda:%s:%s:function:%s", Region, Account, function)
 }
 
 // functionName takes a name as callers may give it: a name, a partial or a whole ARN, each with a version or alias or without.
-func functionName(given string) string {
+func functionName(given string) (name, qualifier string) {
 	if _, rest, ok := strings.Cut(given, ":function:"); ok {
 		given = rest
 	}
-	name, _, _ := strings.Cut(given, ":")
-	return name
+	name, qualifier, _ = strings.Cut(given, ":")
+	return name, qualifier
 }
 
 // invoke is the Invoke API: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
@@ -176,12 +214,15 @@ func (l *Lambda) invoke(w http.ResponseWriter, r *http.Request) {
 		apiError(w, http.StatusBadRequest, "ValidationException", "malformed function name")
 		return
 	}
-	name := functionName(given)
-	if refusal := l.iam.refuse(r, Call{Action: "lambda:InvokeFunction", Resource: ARN(name)}); refusal != nil {
+	name, qualifier := functionName(given)
+	if q := r.URL.Query().Get("Qualifier"); q != "" {
+		qualifier = q
+	}
+	if refusal := l.iam.refuse(r, Call{Action: "lambda:InvokeFunction", Resource: ARN(qualified(name, qualifier))}); refusal != nil {
 		apiError(w, refusal.status, refusal.kind, refusal.message)
 		return
 	}
-	f := l.function(name)
+	f := l.resolve(name, qualifier)
 	if f == nil {
 		apiError(w, http.StatusNotFound, "ResourceNotFoundException", "Function not found: "+ARN(name))
 		return
