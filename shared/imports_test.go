@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"gateway", "chaincode/lambda", "adapter", "manifest"},
 	{"queue"},
 	{"queue/queuetest", "queue/sqs", "samples", "api", "grpcapi", "conformance", "contracttest"},
-	{"api/client", "api/apitest", "conformance/local", "conformance/remote", "node"},
+	{"api/client", "api/apitest", "conformance/local", "conformance/remote", "node", "deploy/function"},
 	{"cloud"},
 }
 

@@ -89,6 +89,8 @@ type DeploySpec struct {
 	// Collections of private data, in Fabric's JSON; empty: none.
 	Collections string
 	Function    Function
+	// Indexes of rich queries, of a Function: a package has its own.
+	Indexes []string
 }
 
 // A Function is a Lambda function that runs a chaincode. The zero Function is none.

@@ -138,6 +138,8 @@ func (in *upload) decodeFunction(q *request) error {
 			f.Qualifier, err = r.text(name)
 		case "packageId":
 			f.PackageID, err = r.text(name)
+		case "indexes":
+			in.spec.Indexes, err = r.names(name)
 		case "sequence":
 			if r.peek() < '0' || r.peek() > '9' {
 				return r.wrongType(name, "a number")
@@ -151,7 +153,7 @@ func (in *upload) decodeFunction(q *request) error {
 				err = in.set(name, value)
 			}
 		default:
-			err = unknown(name, "function, qualifier, packageId, name, version, policy, collections, sequence")
+			err = unknown(name, "function, qualifier, packageId, name, version, policy, collections, indexes, sequence")
 		}
 		return err
 	})

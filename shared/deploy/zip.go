@@ -49,6 +49,7 @@ func IsFunction(raw []byte) bool { return bytes.HasPrefix(raw, []byte("PK\x03\x0
 type FunctionZip struct {
 	Program  []byte // the contract, linked with an adapter or not
 	Platform string // of the program: GOOS/GOARCH
+	Handler  string // of the function: what an adapter starts, or bootstrap
 	Adapter  bool   // there is a bootstrap: the function needs no layer
 }
 
@@ -74,8 +75,9 @@ func ParseFunction(raw []byte) (*FunctionZip, error) {
 		return nil, fmt.Errorf("%w: the zip has neither %s nor %s", ErrInvalidPackage, programFile, bootstrapFile)
 	}
 	f := &FunctionZip{Adapter: bootstrap != nil}
+	f.Handler = programFile
 	if program == nil {
-		program = bootstrap
+		program, f.Handler = bootstrap, bootstrapFile
 	}
 	if program.Mode()&0o111 == 0 {
 		return nil, fmt.Errorf("%w: %s is not executable in the zip: chmod +x before it is packed", ErrInvalidPackage, program.Name)
@@ -117,8 +119,8 @@ func programPlatform(program []byte) (string, error) {
 	return "", fmt.Errorf("%w: it is built for %s: want arm64 or amd64", ErrUnsupportedPackage, executable.Machine)
 }
 
-// FromFunction makes of a function zip the package of its program, for a server that is not Lambda. A contract that is linked with the
-// adapter, and what is not in Lambda, is a chaincode program like any other.
+// FromFunction makes of a function zip the package of its program, for a server that is not Lambda. A contract that was linked with the
+// adapter runs there if its main is an ordinary chaincode's where AWS_LAMBDA_RUNTIME_API is not set.
 func FromFunction(label string, raw []byte) ([]byte, error) {
 	f, err := ParseFunction(raw)
 	if err != nil {

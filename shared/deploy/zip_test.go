@@ -56,7 +56,7 @@ func TestPackFunction(t *testing.T) {
 		t.Errorf("the same program makes other bytes, %v", err)
 	}
 	f, err := ParseFunction(raw)
-	if err != nil || !bytes.Equal(f.Program, program) || f.Platform != "linux/arm64" || f.Adapter {
+	if err != nil || !bytes.Equal(f.Program, program) || f.Platform != "linux/arm64" || f.Adapter || f.Handler != "bin/chaincode" {
 		t.Errorf("got %+v, %v", f, err)
 	}
 	if raw, err = PackFunction(program, elfHeader(machineAMD64)); err != nil {

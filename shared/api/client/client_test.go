@@ -180,7 +180,7 @@ func TestChannelsAndChaincodes(t *testing.T) {
 	spec = client.DeploySpec{Channel: "trade", Name: "loans", Version: "3", Policy: "OR('Org1MSP.peer')", Collections: private, Sequence: 7}
 	function := client.Function{Name: "stage-trade-loans-0123456789", Qualifier: "p-1", PackageID: "loans:12"}
 	wantFunction := client.Chaincode{Name: "loans", Version: "3", Sequence: 7, Policy: spec.Policy, PackageID: "loans:12", Language: "function", Collections: json.RawMessage(private)}
-	if got, err := c.DeployFunction(ctx, spec, function); err != nil || !cmp.Equal(*got, wantFunction) || string(fake.Package("trade", "loans")) != "stage-trade-loans-0123456789:p-1" {
+	if got, err := c.DeployFunction(ctx, spec, function, nil); err != nil || !cmp.Equal(*got, wantFunction) || string(fake.Package("trade", "loans")) != "stage-trade-loans-0123456789:p-1" {
 		t.Errorf("a function: got %+v %v", got, err)
 	}
 	if one, err := c.Chaincode(ctx, "trade", "assets"); err != nil || !cmp.Equal(*one, want) {

@@ -136,16 +136,17 @@ type Function struct {
 	PackageID string `json:"packageId,omitempty"`
 }
 
-// DeployFunction makes a function what runs a chaincode, and returns when the chaincode answers.
-func (c *Client) DeployFunction(ctx context.Context, spec DeploySpec, function Function) (*Chaincode, error) {
+// DeployFunction makes a function what runs a chaincode, with indexes for rich queries, and returns when the chaincode answers.
+func (c *Client) DeployFunction(ctx context.Context, spec DeploySpec, function Function, indexes []string) (*Chaincode, error) {
 	in := struct {
 		Function
-		Chaincode   string `json:"name"`
-		Version     string `json:"version,omitempty"`
-		Policy      string `json:"policy,omitempty"`
-		Collections string `json:"collections,omitempty"`
-		Sequence    int64  `json:"sequence,omitempty"`
-	}{function, spec.Name, spec.Version, spec.Policy, spec.Collections, spec.Sequence}
+		Chaincode   string   `json:"name"`
+		Version     string   `json:"version,omitempty"`
+		Policy      string   `json:"policy,omitempty"`
+		Collections string   `json:"collections,omitempty"`
+		Indexes     []string `json:"indexes,omitempty"`
+		Sequence    int64    `json:"sequence,omitempty"`
+	}{function, spec.Name, spec.Version, spec.Policy, spec.Collections, indexes, spec.Sequence}
 	out := &Chaincode{}
 	return result(out, c.post(ctx, channelPath(spec.Channel)+"/chaincodes", in, out))
 }
