@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -52,6 +53,7 @@ func newChaincodesRemoveCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "remove NAME",
 		Short:   "Stop a chaincode and take it off the channel: its state and history stay",
+		Long:    "Remove takes a chaincode off its channel and stops it; with --stack it deletes its function too. State and history stay.",
 		Example: `  peerless chaincodes remove mycontract --channel main`,
 		Args:    arguments(1, 1, "a chaincode's name"),
 	}
@@ -62,7 +64,15 @@ func newChaincodesRemoveCommand(a *app) *cobra.Command {
 		if err := by.open(a, cmd, r); err != nil {
 			return err
 		}
-		if err := r.Remove(cmd.Context(), channel, args[0]); err != nil {
+		err := r.Remove(cmd.Context(), channel, args[0])
+		var problem *client.Problem
+		if r.stack != nil && errors.As(err, &problem) && problem.Code == "NOT_FOUND" {
+			err = nil // what an interrupted removal left is the function
+		}
+		if err == nil && r.stack != nil {
+			err = r.stack.Remove(cmd.Context(), channel, args[0])
+		}
+		if err != nil {
 			return err
 		}
 		if a.json {

@@ -16,39 +16,42 @@ import (
 // defaultURL is where peerless dev and peerless serve answer if nothing else is said.
 const defaultURL = "http://127.0.0.1:8080"
 
-// server says which server a command talks to, and with which key.
+// server says which platform a command talks to, and with which key. With a stack and no URL, the stack's outputs have the URL.
 type server struct {
-	URL, Key string
+	URL, Key, Stack string
 }
 
 // addTo adds the flags that choose a server.
 func (s *server) addTo(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.URL, "url", "", "the server (default: PEERLESS_URL, else the configuration file, else "+defaultURL+")")
+	cmd.Flags().StringVar(&s.Stack, "stack", "", "the CloudFormation stack of a platform on AWS, in its place (default: PEERLESS_STACK, else the configuration file)")
 	cmd.Flags().StringVar(&s.Key, "key", "", "the API key (default: PEERLESS_KEY, else the configuration file)")
 }
 
 // complete fills what the flags left open from the environment, and then from the configuration file.
 func (s *server) complete(getenv func(string) string) error {
-	if s.URL == "" {
-		s.URL = getenv("PEERLESS_URL")
+	// URL and stack are chosen together: a flag for the one is not mixed with the environment's other.
+	if s.URL == "" && s.Stack == "" {
+		s.URL, s.Stack = getenv("PEERLESS_URL"), getenv("PEERLESS_STACK")
 	}
 	if s.Key == "" {
 		s.Key = getenv("PEERLESS_KEY")
 	}
-	if s.URL == "" || s.Key == "" {
+	chosen := s.URL != "" || s.Stack != ""
+	if !chosen || s.Key == "" {
 		file, err := readConfig(getenv)
 		if err != nil {
 			return err
 		}
 		// A key belongs to its server: the file's is not sent to another one.
-		if s.Key == "" && (s.URL == "" || s.URL == file.URL) {
+		if s.Key == "" && (!chosen || s.URL == file.URL && s.Stack == file.Stack) {
 			s.Key = file.Key
 		}
-		if s.URL == "" {
-			s.URL = file.URL
+		if !chosen {
+			s.URL, s.Stack = file.URL, file.Stack
 		}
 	}
-	if s.URL == "" {
+	if s.URL == "" && s.Stack == "" {
 		s.URL = defaultURL
 	}
 	return nil
@@ -105,8 +108,10 @@ func parseConfig(raw []byte) (server, error) {
 			s.URL = value
 		case name == "key":
 			s.Key = value
+		case name == "stack":
+			s.Stack = value
 		default:
-			return server{}, fmt.Errorf("line %d: unknown name %q: there are url and key", n, name)
+			return server{}, fmt.Errorf("line %d: unknown name %q: there are url, stack and key", n, name)
 		}
 	}
 	return s, lines.Err()

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,36 +18,48 @@ import (
 type deployConfig struct {
 	channel, name, version, policy, collections, platform string
 	source                                                bool
+	out                                                   string // a file
+	memory                                                int32
 }
 
 func newDeployCommand(a *app) *cobra.Command {
 	var config deployConfig
 	var by caller
 	cmd := &cobra.Command{
-		Use:   "deploy DIR|PACKAGE",
+		Use:   "deploy DIR|PACKAGE|ZIP",
 		Short: "Deploy a contract, and wait until it answers",
-		Long: `Deploy sends a contract to a server, which runs it and agrees on it for a channel. A directory is built here first, for
-this machine's platform or --platform; with --source, the server builds it. A package is a Fabric chaincode package
-(.tar.gz). Deploying a name again replaces what it runs: if the new one does not start, the old one goes on.`,
+		Long: `Deploy brings a contract to a platform, which agrees on it for a channel and runs it. A directory is built here first; with
+--source, the server builds it. A package is a Fabric chaincode package (.tar.gz); a zip is a function's, as --package-only writes it. Deploying a
+name again replaces what it runs: if the new one does not start, the old one goes on.
+
+With --stack (or PEERLESS_STACK, or stack in the configuration file) the platform is one that sam deploy made: the contract becomes a Lambda function of the stack, with the
+stack's adapter beside the unmodified program. Credentials and region are AWS's as always: AWS_PROFILE, AWS_REGION. Deploying what is there already changes nothing.`,
 		Example: `  peerless deploy ./assettransfer
   peerless deploy ./trade --name trade --channel orders --policy "AND('BuyerMSP.peer','SellerMSP.peer')"
   peerless deploy ./trade --collections collections_config.json
-  peerless deploy trade.tar.gz --version 1.1`,
-		Args: arguments(1, 1, "a directory or a package"),
+  peerless deploy trade.tar.gz --version 1.1
+  peerless deploy ./assettransfer --stack peerless-dev --channel main
+  peerless deploy ./assettransfer --package-only assettransfer.zip`,
+		Args: arguments(1, 1, "a directory, a package or a zip"),
 	}
 	r := newRemote(cmd)
 	addChannel(cmd, &config.channel)
 	by.addTo(cmd)
 	f := cmd.Flags()
-	f.StringVar(&config.name, "name", "", "the chaincode's name (default: the directory's, or the package's label)")
+	f.StringVar(&config.name, "name", "", "the chaincode's name (default: the directory's, the zip's, or the package's label)")
 	f.StringVar(&config.version, "version", "", "its version (default: made of its content)")
 	f.StringVar(&config.policy, "policy", "", "who must endorse, in Fabric's notation (default: the channel's majority)")
 	f.StringVar(&config.collections, "collections", "", "a file of private data collections, as Fabric has it")
-	f.StringVar(&config.platform, "platform", "", "what to build for, such as linux/arm64 (default: this machine)")
+	f.StringVar(&config.platform, "platform", "", "what to build for, such as linux/arm64 (default: this machine; with --stack, what its functions run on)")
 	f.BoolVar(&config.source, "source", false, "send the source, for the server to build")
+	f.StringVar(&config.out, "package-only", "", "write the function's zip to this file, and deploy nothing")
+	f.Int32Var(&config.memory, "memory", 0, "with --stack: the function's memory in MB (default 256)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if config.source && config.platform != "" {
 			return &usageError{cmd.CommandPath(), "--source and --platform exclude each other: the server builds for its own"}
+		}
+		if config.out != "" {
+			return a.packageOnly(cmd.Context(), args[0], config)
 		}
 		if err := by.open(a, cmd, r); err != nil {
 			return err
@@ -55,6 +69,15 @@ this machine's platform or --platform; with --source, the server builds it. A pa
 			return fmt.Errorf("deploy: %w", err)
 		}
 		config.collections = collections
+		if r.stack != nil {
+			if config.source {
+				return &usageError{cmd.CommandPath(), "--source and --stack exclude each other: a function is built here"}
+			}
+			return a.deployToStack(cmd.Context(), r, args[0], config)
+		}
+		if config.memory != 0 {
+			return &usageError{cmd.CommandPath(), "--memory is a function's: it goes with --stack"}
+		}
 		pkg, err := a.readPackage(cmd.Context(), args[0], &config)
 		if err != nil {
 			return err
@@ -79,23 +102,69 @@ func readCollections(name string) (string, error) {
 	return string(text), nil
 }
 
-// readPackage reads a package, or makes one of a directory. It fills what the flags left open.
+// spec is what the platform is told.
+func (c *deployConfig) spec() client.DeploySpec {
+	return client.DeploySpec{Channel: c.channel, Name: c.name, Version: c.version, Policy: c.policy, Collections: c.collections}
+}
+
+// readPackage reads a package or a zip, or makes a package of a directory. It fills what the flags left open.
 func (a *app) readPackage(ctx context.Context, name string, config *deployConfig) ([]byte, error) {
-	info, err := os.Stat(name)
+	directory, raw, err := readSource(name)
 	if err != nil {
-		return nil, fmt.Errorf("deploy %s: %w: name a directory with a contract, or a package", name, err)
+		return nil, err
 	}
-	if !info.IsDir() {
-		pkg, err := os.ReadFile(name)
-		if err != nil {
-			return nil, fmt.Errorf("deploy: %w", err)
+	if !directory {
+		if deploy.IsFunction(raw) {
+			config.nameOf(name)
+			_, err = deploy.ParseFunction(raw)
+		} else {
+			_, err = deploy.ParsePackage(raw)
 		}
-		if _, err := deploy.ParsePackage(pkg); err != nil {
+		if err != nil {
 			return nil, fmt.Errorf("deploy %s: %w", name, err)
 		}
-		return pkg, nil
+		return raw, nil
 	}
-	contract, err := deploy.Detect(name)
+	if config.source {
+		contract, err := a.detect(name, config)
+		if err != nil {
+			return nil, err
+		}
+		return deploy.Pack(ctx, contract.Dir, config.name, deploy.BuildConfig{})
+	}
+	b, err := a.build(ctx, name, config)
+	if err != nil {
+		return nil, err
+	}
+	return deploy.PackBinary(config.name, b.Platform, b.executable, b.Dir)
+}
+
+// readSource reads a file, unless the name is a directory's.
+func readSource(name string) (directory bool, raw []byte, err error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return false, nil, fmt.Errorf("deploy %s: %w: name a directory with a contract, a package or a zip", name, err)
+	}
+	if info.IsDir() {
+		return true, nil, nil
+	}
+	if raw, err = os.ReadFile(name); err != nil {
+		return false, nil, fmt.Errorf("deploy: %w", err)
+	}
+	return false, raw, nil
+}
+
+// nameOf names the chaincode after a file, unless it has a name.
+func (c *deployConfig) nameOf(file string) {
+	if c.name == "" {
+		base, _, _ := strings.Cut(filepath.Base(file), ".")
+		c.name = deploy.ChaincodeName(base)
+	}
+}
+
+// detect finds the contract in a directory, and says that it is being built.
+func (a *app) detect(dir string, config *deployConfig) (*deploy.Contract, error) {
+	contract, err := deploy.Detect(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -105,8 +174,21 @@ func (a *app) readPackage(ctx context.Context, name string, config *deployConfig
 	if isTerminal(a.err) {
 		a.note("building %s", contract.Dir)
 	}
-	if config.source {
-		return deploy.Pack(ctx, contract.Dir, config.name, deploy.BuildConfig{})
+	return contract, nil
+}
+
+// A built contract is one that was built from its source.
+type built struct {
+	*deploy.Contract
+	*deploy.Program
+	executable []byte
+}
+
+// build builds the contract in a directory and reads its program. The version is its content's, if there is none.
+func (a *app) build(ctx context.Context, dir string, config *deployConfig) (*built, error) {
+	contract, err := a.detect(dir, config)
+	if err != nil {
+		return nil, err
 	}
 	program, err := deploy.Build(ctx, contract.Dir, deploy.BuildConfig{Platform: config.platform})
 	if err != nil {
@@ -119,14 +201,13 @@ func (a *app) readPackage(ctx context.Context, name string, config *deployConfig
 	if config.version == "" {
 		config.version = program.Hash[:versionDigits]
 	}
-	return deploy.PackBinary(config.name, program.Platform, executable, contract.Dir)
+	return &built{contract, program, executable}, nil
 }
 
 // upload sends a package and waits until the chaincode answers.
 func (a *app) upload(ctx context.Context, r *remote, pkg []byte, config deployConfig) error {
 	body, done := a.progress(bytes.NewReader(pkg), int64(len(pkg)), "uploading")
-	spec := client.DeploySpec{Channel: config.channel, Name: config.name, Version: config.version, Policy: config.policy, Collections: config.collections}
-	deployed, err := r.Deploy(ctx, spec, body)
+	deployed, err := r.Deploy(ctx, config.spec(), body)
 	done()
 	if err != nil {
 		return err

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/spf13/cobra"
 
 	"peerless/shared/api"
 	"peerless/shared/api/client"
+	"peerless/shared/stack"
 )
 
 const defaultChannel = "main"
@@ -17,11 +20,13 @@ const defaultChannel = "main"
 type remote struct {
 	server
 	*client.Client // nil until open
+	cmd            *cobra.Command
+	stack          *stack.Stack // nil until open, and if none was chosen
 }
 
 // newRemote adds the flags of a remote server to a command.
 func newRemote(cmd *cobra.Command) *remote {
-	r := &remote{}
+	r := &remote{cmd: cmd}
 	r.addTo(cmd)
 	return r
 }
@@ -36,10 +41,27 @@ func (r *remote) openAs(a *app, config client.Config) error {
 	}
 	config.Key = r.Key
 	var err error
+	if r.Stack != "" {
+		if r.stack, err = openStack(r.cmd.Context(), r.Stack); err != nil {
+			return err
+		}
+		if r.URL == "" {
+			r.URL = r.stack.API
+		}
+	}
 	if r.Client, err = client.New(r.URL, config); err != nil {
 		return fmt.Errorf("%w: set it with --url or PEERLESS_URL", err)
 	}
 	return nil
+}
+
+// openStack finds a stack with the credentials and in the region that AWS's own tools would take.
+func openStack(ctx context.Context, name string) (*stack.Stack, error) {
+	config, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the AWS configuration: %w", err)
+	}
+	return stack.Open(ctx, config, name)
 }
 
 // addChannel adds the flag that names the channel.
