@@ -43,9 +43,14 @@ func (s *Signer) Certified(certPEM []byte) bool {
 	return err == nil && bytes.Equal(cert.Raw, s.Cert.Raw)
 }
 
-// PEM returns the signer's certificate and private key (PKCS #8), for NewSigner and for Fabric's clients.
+// PEM returns the signer's certificate and private key (PKCS #8), for NewSigner and for Fabric's clients. ErrKey if the key is not in this
+// process.
 func (s *Signer) PEM() (certPEM, keyPEM []byte, err error) {
-	keyPEM, err = encodeKey(s.key.PrivateKey)
+	key, ok := s.key.Signer.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, nil, fmt.Errorf("encode the key of %s: %w: it is held elsewhere", s.Cert.Subject.CommonName, ErrKey)
+	}
+	keyPEM, err = encodeKey(key)
 	if err != nil {
 		return nil, nil, fmt.Errorf("encode the key of %s: %w", s.Cert.Subject.CommonName, err)
 	}
