@@ -1,0 +1,21 @@
+# How the functions of template.yaml are built: `sam build` runs the target build-<LogicalId> of each, with ARTIFACTS_DIR set. It names no
+# architecture; the Makefile that it reads, in functions/build/<architecture>, does.
+#
+#   make dist [GOARCH=arm64]    all of them, in dist/<logical id>/
+#
+# The same source and toolchain give the same bytes: no paths, no build id, no version control in them.
+GOARCH ?= arm64
+ARTIFACTS_DIR ?= $(CURDIR)/dist/$(@:build-%=%)
+
+GatewayFunction       = ./functions/gateway
+AssetTransferFunction = ./functions/assettransfer
+ProbeFunction         = ./functions/probe
+
+functions = GatewayFunction
+
+.PHONY: dist $(functions:%=build-%)
+dist: $(functions:%=build-%)
+
+$(functions:%=build-%):
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) go build -trimpath -buildvcs=false -tags lambda.norpc -ldflags '-s -w -buildid=' \
+		-o '$(ARTIFACTS_DIR)/bootstrap' $($(@:build-%=%))
