@@ -10,8 +10,9 @@ ARTIFACTS_DIR ?= $(CURDIR)/dist/$(@:build-%=%)
 GatewayFunction       = ./functions/gateway
 AssetTransferFunction = ./functions/assettransfer
 ProbeFunction         = ./functions/probe
+AdapterLayer          = ./functions/adapter
 
-functions = GatewayFunction
+functions = GatewayFunction AssetTransferFunction ProbeFunction AdapterLayer
 
 .PHONY: dist $(functions:%=build-%)
 dist: $(functions:%=build-%)
