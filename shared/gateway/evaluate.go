@@ -74,13 +74,21 @@ func (e *Endpoint) evaluators(ctx context.Context, channel *ledger.Channel, name
 // read simulates a proposal on a state of the channel that is one: where the store has no snapshots, what was read is checked
 // again, and the simulation repeated if a commit ran across it.
 func (s *Service) read(ctx context.Context, channel *ledger.Channel, p *wire.Proposal) (*simulation, *endorserError) {
-	for range s.Attempts {
-		view, err := channel.View(ctx)
+	// While the first is under way it is found out whether this process knows where the channel's end is.
+	now := make(chan uint64, 1)
+	if s.Ledger.Shared {
+		go func() {
+			height, _ := channel.Height(ctx) // if that fails the check at the end does too
+			now <- height
+		}()
+	}
+	for attempt := range s.Attempts {
+		view, err := channel.Recent(ctx)
 		if err != nil {
 			return nil, viewError(err)
 		}
 		sim, failure := s.simulate(ctx, channel.Name(), view, p)
-		fixed := view.Fixed()
+		height, fixed := view.Savepoint(), view.Fixed()
 		view.Close()
 		if failure == nil {
 			failure = responseError(sim.response)
@@ -88,8 +96,21 @@ func (s *Service) read(ctx context.Context, channel *ledger.Channel, p *wire.Pro
 		if failure != nil && errors.Is(failure, simulate.ErrStale) {
 			continue
 		}
-		if fixed || sim == nil || sim.rwset == nil {
+		if fixed || failure != nil && !failure.kind.ofState() {
 			return sim, failure
+		}
+		if s.Ledger.Shared && attempt == 0 && <-now > height {
+			continue
+		}
+		if sim == nil || sim.rwset == nil {
+			now, err := channel.Height(ctx)
+			if err != nil {
+				return nil, viewError(err)
+			}
+			if now == height {
+				return sim, failure
+			}
+			continue
 		}
 		same, height, err := channel.Unchanged(ctx, sim.rwset, sim.height)
 		if err != nil {

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -89,6 +90,27 @@ func newPlatform(tb testing.TB, store ledger.Store, contract shim.Chaincode, con
 	return &platform{s, user, store}
 }
 
+// process returns another process's service of the same platform, which shares its channels over a store.
+func (p *platform) process(tb testing.TB, store ledger.Store) *platform {
+	tb.Helper()
+	config := p.Service.Config
+	var err error
+	config.Ledger, err = ledger.Open(ledger.Config{Store: store, Signer: p.Ledger.Signer, Shared: true, RetryPause: time.Millisecond, InboxPatience: 60 * time.Millisecond})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s, err := service.New(config)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := config.Ledger.Close(); err != nil {
+			tb.Errorf("close ledger: %v", err)
+		}
+	})
+	return &platform{s, p.user, store}
+}
+
 // audit checks chain and state at the end of a test.
 func (p *platform) audit(t *testing.T) {
 	t.Helper()
@@ -125,7 +147,7 @@ func (p *platform) evaluate(ctx context.Context, function string, args ...string
 	return string(answer.Response.Payload), nil
 }
 
-// counters is a contract of numbers: add KEY N, get KEY, sum (a range over all), fail, and what a test puts in slow.
+// counters is a contract of numbers: add KEY N, get KEY, fill KEY N (with as many bytes), sum (a range over all), fail, and what a test puts in slow.
 type counters struct {
 	runs func(function string) // called at the start of each execution
 }
@@ -162,6 +184,15 @@ func (c *counters) Invoke(stub shim.ChaincodeStubInterface) *peer.Response {
 			value = []byte("0")
 		}
 		return shim.Success(value)
+	case "fill":
+		n, err := strconv.Atoi(args[1])
+		if err != nil {
+			return shim.Error(err.Error())
+		}
+		if err := stub.PutState(args[0], bytes.Repeat([]byte{'x'}, n)); err != nil {
+			return shim.Error(err.Error())
+		}
+		return shim.Success([]byte(args[1]))
 	case "sum":
 		rows, err := stub.GetStateByRange("", "")
 		if err != nil {

@@ -132,6 +132,8 @@ func storeError(stage, what string, err error) *Error {
 		e.Kind, e.Code = Unavailable, codes.Unavailable
 	case errors.Is(err, ledger.ErrOutcomeUnknown):
 		e.Kind, e.Code = OutcomeUnknown, codes.Unavailable
+	case errors.Is(err, ledger.ErrUnavailable):
+		e.Kind, e.Code, e.Message = Unavailable, codes.Unavailable, what+": "+ledger.ErrUnavailable.Error()+": try again"
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Kind, e.Code, e.Message = Unavailable, codes.DeadlineExceeded, "deadline exceeded"
 	case errors.Is(err, context.Canceled):

@@ -55,6 +55,9 @@ func (s *Service) simulate(ctx context.Context, channel string, view ledger.View
 	tx := simulate.New(view, p.TxID)
 	run := &run{Service: s, proposal: p, channel: channel, view: view, tx: tx}
 	definition, err := run.invocable(ctx, p.Chaincode)
+	if errors.Is(err, ledger.ErrUnavailable) {
+		return nil, executionError(p.TxID, err)
+	}
 	if err != nil {
 		kind := Internal
 		if errors.Is(err, ledger.ErrNotFound) {
@@ -67,6 +70,9 @@ func (s *Service) simulate(ctx context.Context, channel string, view ledger.View
 	result, err := run.execute(ctx, p.Chaincode, p.Input, p.Input.GetIsInit())
 	if err != nil {
 		return nil, executionError(p.TxID, err)
+	}
+	if err := tx.Err(); err != nil {
+		return nil, executionError(p.TxID, err) // whatever the contract made of what it could not read
 	}
 	sim := &simulation{response: result.Response, version: definition.Version, height: view.Savepoint()}
 	if sim.response.Status >= errorThreshold {
@@ -123,6 +129,8 @@ func executionError(txID string, err error) *endorserError {
 		e.kind = MVCCReadConflict
 	case errors.Is(err, chaincode.ErrUnavailable), errors.Is(err, ledger.ErrNotFound):
 		e.kind = ChaincodeUnavailable
+	case errors.Is(err, ledger.ErrUnavailable):
+		e.kind, e.code = Unavailable, codes.Unavailable
 	case errors.Is(err, context.Canceled):
 		e.kind, e.code = Unavailable, codes.Canceled
 	}

@@ -40,7 +40,12 @@ func (e *Endpoint) SubmitAll(ctx context.Context, requests []*gateway.SubmitRequ
 		index[channel] = append(index[channel], i)
 	}
 	for channel, submissions := range accepted {
-		if err := channel.Enqueue(submissions...); err != nil {
+		accept := channel.Enqueue
+		if e.Ledger.Shared {
+			// A process of several may be stopped as soon as it has answered.
+			accept = func(s ...*ledger.Submission) error { return channel.Record(ctx, s...) }
+		}
+		if err := accept(submissions...); err != nil {
 			for _, i := range index[channel] {
 				errs[i] = storeError("submit", "channel "+channel.Name(), err)
 			}

@@ -52,12 +52,28 @@ func (s *Service) SubmitTransaction(ctx context.Context, r Request) (*Outcome, e
 			return nil, err
 		}
 		defer done()
+		if s.Ledger.Shared {
+			return s.transactOnce(ctx, c)
+		}
 		outcome, err := s.firstOutcome(ctx, c)
 		if !errors.Is(err, ledger.ErrNotFound) {
 			return outcome, err
 		}
 	}
 	return s.transact(ctx, c)
+}
+
+// transactOnce is transact for a call with a client's key, where to ask first costs as much as a part of the call: the ledger
+// refuses a repeat, and whatever else a repeat is refused for, its first outcome is the answer.
+func (s *Service) transactOnce(ctx context.Context, c *call) (*Outcome, error) {
+	outcome, err := s.transact(ctx, c)
+	if err == nil {
+		return outcome, nil
+	}
+	if first, firstErr := s.firstOutcome(ctx, c); firstErr == nil {
+		return first, nil
+	}
+	return nil, err
 }
 
 func randomNonce() []byte {
@@ -84,6 +100,7 @@ type call struct {
 	proposal  *wire.Proposal
 	endorsers []*msp.Signer // those that may sign; the user's organisation's first
 	named     bool          // the request names them
+	tried     bool          // it was submitted before, or may have been
 }
 
 // prepare checks a request and makes its signed proposal.
@@ -125,9 +142,10 @@ func (c *call) propose(nonce []byte) error {
 	return nil
 }
 
-// renew gives the call a new id for its next try, unless a client's key has made it.
+// renew gives the call a new id for its next try, unless a client's key has made it, or another process may have got it.
 func (c *call) renew() error {
-	if c.request.IdempotencyKey != "" {
+	c.tried = true
+	if c.request.IdempotencyKey != "" || c.Ledger.Shared {
 		return nil
 	}
 	return c.propose(randomNonce())
@@ -212,14 +230,33 @@ func invalid(txID string, code peer.TxValidationCode, attempts int) *Error {
 	return e
 }
 
-// simulated runs the call on the present state and makes a submission of it.
+// simulated runs the call on the present state and makes a submission of it. A refusal that rests on a state which is not the
+// present one, or was none, is not believed.
 func (c *call) simulated(ctx context.Context) (*ledger.Submission, *simulation, error) {
-	view, err := c.channel.View(ctx)
-	if err != nil {
-		return nil, nil, storeError("submit", "channel "+c.channel.Name(), err)
+	view, err := c.channel.Draft(ctx, c.tried)
+	for attempt := 1; err == nil; attempt++ {
+		height, fixed := view.Savepoint(), view.Fixed()
+		submission, sim, refusal := c.over(ctx, view)
+		view.Close()
+		var e *Error
+		if fixed || attempt == c.Attempts || !errors.As(refusal, &e) || !e.Kind.ofState() {
+			return submission, sim, refusal
+		}
+		var now uint64
+		if now, err = c.channel.Height(ctx); err != nil {
+			break
+		}
+		if now == height {
+			return nil, nil, refusal
+		}
+		view, err = c.channel.View(ctx)
 	}
-	defer view.Close()
-	return c.over(ctx, view)
+	return nil, nil, storeError("submit", "channel "+c.channel.Name(), err)
+}
+
+// ofState reports whether a failure follows from the state that a chaincode ran on.
+func (k Kind) ofState() bool {
+	return k == ChaincodeError || k == NotFound || k == EndorsementPolicyFailure
 }
 
 // over runs the call on a view of the channel and makes a submission of it.
@@ -278,6 +315,7 @@ func (c *call) submission(sim *simulation, endorsers []*msp.Signer) (*ledger.Sub
 	return &ledger.Submission{
 		Envelope: envelope,
 		Trusted:  true,
+		Fresh:    c.request.IdempotencyKey == "" && !c.tried,
 		Tx: &wire.Transaction{
 			TxID: p.TxID, Channel: p.Channel, Type: common.HeaderType_ENDORSER_TRANSACTION, Creator: p.Creator, Nonce: p.Nonce, Timestamp: p.Timestamp,
 			Payload: endorsed.payload, Signature: signature, Chaincode: p.Chaincode, Args: p.Input.Args, ResponsePayload: endorsed.responsePayload,

@@ -323,7 +323,7 @@ func (r *replayer) compareNamespace(ctx context.Context, namespace string, got, 
 				return broken("key %q of %s is not as transaction %d of block %d left it", a[i].Key, namespace, b[i].Item.Version.Tx, b[i].Item.Version.Block)
 			}
 		}
-		if namespace != TreeNamespace && !isIndex(namespace) {
+		if namespace != TreeNamespace && !IsIndex(namespace) {
 			r.report.Keys += uint64(len(b))
 		}
 		if len(b) < rangePage {

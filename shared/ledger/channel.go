@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
@@ -23,16 +24,22 @@ type Channel struct {
 	loading sync.Mutex  // held while the end of the chain is read
 	loaded  atomic.Bool // tip and config are set
 
-	config atomic.Pointer[channelconfig.Config]
-	height atomic.Uint64 // blocks known to be in the log
+	config  atomic.Pointer[channelconfig.Config]
+	height  atomic.Uint64 // blocks known to be in the log
+	applied atomic.Uint64 // blocks known to be in the state
+	looked  atomic.Int64  // when the end of a shared log was last looked at, in nanoseconds since 1970
+	recall  recall        // of a shared channel
+	last    atomic.Pointer[common.Block]
+	end     atomic.Pointer[Position] // as last looked at
+	ahead   atomic.Pointer[anticipation]
 
 	checkpoints atomic.Pointer[receipt.Signer] // nil until it is first asked for
 
 	// The committer's: only the goroutine that is cutting a block touches them, or load before there is one.
 	tip         tip
-	applied     uint64                 // blocks known to be in the state
 	definitions map[string]*Definition // as of the tip; dropped when the lifecycle changes
-	stale       bool                   // the tip may not be the log's: an append's outcome is unknown
+	stale       bool                   // the tip may not be the log's: an append's outcome is unknown, or another appended
+	contended   time.Time              // until then others are taken to append too: see inbox.go
 
 	underway atomic.Int64  // transactions that joined and did not leave
 	arrived  chan struct{} // holds one when something was queued lately
@@ -64,30 +71,48 @@ func (c *Channel) load(ctx context.Context) error {
 	if err := c.readTip(ctx); err != nil {
 		return err
 	}
-	if err := c.catchUp(ctx); err != nil {
+	if err := c.catchUp(ctx, c.tip.height); err != nil {
 		c.ledger.Logger.Warn("blocks are not applied yet", "channel", c.name, "error", err)
 	}
 	c.loaded.Store(true)
 	return nil
 }
 
-// readTip reads the end of the chain from the log.
+// readTip reads the end of the chain from the log. What it takes to be the last block is read at the same time as where the end
+// is: mostly it is the last.
 func (c *Channel) readTip(ctx context.Context) error {
-	height, err := c.ledger.Store.Height(ctx, c.name)
-	if err != nil {
-		return fmt.Errorf("load channel %s: %w", c.name, err)
+	guess := c.height.Load()
+	var last *common.Block
+	var guessing sync.WaitGroup
+	if guess > 0 && guess != c.tip.height {
+		guessing.Go(func() { last, _ = c.lastBlock(ctx, guess-1) })
 	}
-	if height == 0 {
+	var p Position
+	var err error
+	if end := c.end.Load(); !c.stale && end != nil && end.Height == guess && c.lookedLately() {
+		p = *end
+	} else {
+		p, err = c.position(ctx)
+	}
+	guessing.Wait()
+	if err != nil {
+		return err
+	}
+	if p.Height == 0 {
 		return fmt.Errorf("channel %s: %w", c.name, ErrNotFound)
 	}
-	last, err := c.Block(ctx, height-1)
-	if err != nil {
-		return fmt.Errorf("load channel %s: %w", c.name, err)
+	if p.Height == c.tip.height {
+		return nil
 	}
-	t := tip{height: height, hash: wire.HeaderHash(last.Header), commitHash: wire.CommitHash(last)}
-	if height > 1 {
+	if last == nil || p.Height != guess {
+		if last, err = c.lastBlock(ctx, p.Height-1); err != nil {
+			return fmt.Errorf("load channel %s: %w", c.name, err)
+		}
+	}
+	t := tip{height: p.Height, hash: wire.HeaderHash(last.Header), commitHash: wire.CommitHash(last)}
+	if p.Height > 1 {
 		if _, t.lastConfig, err = wire.BlockSignatures(last); err != nil {
-			return fmt.Errorf("load channel %s: block %d: %w", c.name, height-1, err)
+			return fmt.Errorf("load channel %s: block %d: %w", c.name, p.Height-1, err)
 		}
 	}
 	if c.config.Load() == nil || c.tip.lastConfig != t.lastConfig {
@@ -101,11 +126,10 @@ func (c *Channel) readTip(ctx context.Context) error {
 		}
 		c.config.Store(config)
 	}
-	if c.tip.height != t.height {
+	if p.Savepoint < p.Height || p.Defined > c.tip.height {
 		c.definitions = make(map[string]*Definition)
 	}
 	c.tip = t
-	c.height.Store(height)
 	return nil
 }
 
@@ -120,11 +144,8 @@ func (c *Channel) Height(ctx context.Context) (uint64, error) {
 	if !c.ledger.Shared {
 		return c.height.Load(), nil
 	}
-	height, err := c.ledger.Store.Height(ctx, c.name)
-	if err != nil {
-		return 0, fmt.Errorf("height of channel %s: %w", c.name, err)
-	}
-	return height, nil
+	p, err := c.position(ctx)
+	return p.Height, err
 }
 
 // RawBlock returns a block as it is stored, or ErrNotFound; ErrDamaged if its data is not what its header says.
@@ -153,6 +174,18 @@ func (c *Channel) Block(ctx context.Context, number uint64) (*common.Block, erro
 		return nil, fmt.Errorf("block %d of channel %s: it says it is block %d: %w", number, c.name, block.GetHeader().GetNumber(), ErrDamaged)
 	}
 	return block, nil
+}
+
+// lastBlock is Block for one that is near the end of the chain: the one that was last asked for is at hand.
+func (c *Channel) lastBlock(ctx context.Context, number uint64) (*common.Block, error) {
+	if last := c.last.Load(); last != nil && last.Header.Number == number {
+		return last, nil
+	}
+	block, err := c.Block(ctx, number)
+	if err == nil && c.ledger.shared != nil {
+		c.last.Store(block)
+	}
+	return block, err
 }
 
 // BlockByHash returns the number of the block with this header hash, or ErrNotFound.
@@ -209,6 +242,13 @@ func (c *Channel) Transaction(ctx context.Context, txID string) (*TransactionRec
 
 // View opens a reader of the state as of the last block. A block that is in the log and cannot be applied now is laid over.
 func (c *Channel) View(ctx context.Context) (View, error) {
+	if shared := c.ledger.shared; shared != nil {
+		p, err := c.position(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return c.viewOf(ctx, shared, p.Height, p.Savepoint)
+	}
 	height, err := c.Height(ctx)
 	if err != nil {
 		return nil, err
@@ -217,6 +257,20 @@ func (c *Channel) View(ctx context.Context) (View, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read state of channel %s: %w", c.name, err)
 	}
+	return c.upTo(ctx, view, height)
+}
+
+// viewOf returns a view of a shared channel's state as of height blocks, of which so many are applied.
+func (c *Channel) viewOf(ctx context.Context, shared SharedStore, height, savepoint uint64) (View, error) {
+	view, err := c.upTo(ctx, shared.ViewAt(c.name, savepoint), height)
+	if err != nil {
+		return nil, err
+	}
+	return &recalling{View: view, recall: &c.recall, height: height}, nil
+}
+
+// upTo lays over a view the blocks below height that it lacks.
+func (c *Channel) upTo(ctx context.Context, view View, height uint64) (View, error) {
 	for view.Savepoint() < height {
 		over, err := c.layOver(ctx, view)
 		if err != nil {
@@ -231,7 +285,7 @@ func (c *Channel) View(ctx context.Context) (View, error) {
 // layOver puts the next block that is not applied over a view.
 func (c *Channel) layOver(ctx context.Context, view View) (*overlay, error) {
 	number := view.Savepoint()
-	block, err := c.Block(ctx, number)
+	block, err := c.lastBlock(ctx, number)
 	if err != nil {
 		return nil, err
 	}
@@ -258,19 +312,30 @@ func replay(ctx context.Context, view View, block *common.Block) (*judge, error)
 	if err != nil || len(codes) != len(block.Data.Data) {
 		return nil, fmt.Errorf("block %d has no verdict for each transaction: %w", number, ErrDamaged)
 	}
-	j := newJudge("", nil, view, number, make(map[string]*Definition))
+	// What is asked for more than once is remembered, and what will be asked for is read at the same time.
+	memory := &recall{}
+	memory.at(number, func(uint64) bool { return false })
+	j := newJudge("", nil, &recalling{View: view, recall: memory, height: number}, number, make(map[string]*Definition))
+	txs := make([]*checked, len(block.Data.Data))
 	for i, raw := range block.Data.Data {
 		tx, _ := wire.ParseEnvelope(raw)
 		if tx == nil {
 			tx = &wire.Transaction{}
 		}
+		txs[i] = &checked{raw: raw, digest: sha256.Sum256(raw), tx: tx, code: codes[i]}
+	}
+	if err := j.prefetch(ctx, txs); err != nil {
+		return nil, fmt.Errorf("block %d: %w", number, err)
+	}
+	for i, c := range txs {
+		tx := c.tx
 		if codes[i] == peer.TxValidationCode_VALID && tx.RWSet == nil && tx.Type != common.HeaderType_CONFIG {
 			return nil, fmt.Errorf("block %d: transaction %d is recorded as valid and has no read-write set: %w", number, i, ErrDamaged)
 		}
 		if codes[i] == peer.TxValidationCode_VALID && writesTree(tx) {
 			return nil, fmt.Errorf("block %d: transaction %d is recorded as valid and writes to %s: %w", number, i, TreeNamespace, ErrDamaged)
 		}
-		if err := j.accept(ctx, &checked{raw: raw, digest: sha256.Sum256(raw), tx: tx, code: codes[i]}, codes[i]); err != nil {
+		if err := j.accept(ctx, c, codes[i]); err != nil {
 			return nil, fmt.Errorf("block %d: transaction %d: %w", number, i, err)
 		}
 	}
@@ -280,14 +345,14 @@ func replay(ctx context.Context, view View, block *common.Block) (*judge, error)
 	return j, nil
 }
 
-// catchUp applies the blocks that are in the log and not yet in the state. Only load and the committer call it.
-func (c *Channel) catchUp(ctx context.Context) error {
-	for c.applied < c.tip.height {
+// catchUp applies the blocks below height that are in the log and not yet in the state. Only load and the committer call it.
+func (c *Channel) catchUp(ctx context.Context, height uint64) error {
+	for c.applied.Load() < height {
 		view, err := c.ledger.Store.View(ctx, c.name)
 		if err != nil {
 			return fmt.Errorf("read state of channel %s: %w", c.name, err)
 		}
-		if c.applied = view.Savepoint(); c.applied >= c.tip.height {
+		if c.applied.Store(view.Savepoint()); view.Savepoint() >= height {
 			return view.Close()
 		}
 		over, err := c.layOver(ctx, view)
@@ -299,27 +364,7 @@ func (c *Channel) catchUp(ctx context.Context) error {
 		if err := c.ledger.Store.Apply(ctx, c.name, batch); err != nil {
 			return fmt.Errorf("apply block %d of channel %s: %w", batch.Block, c.name, err)
 		}
-		c.applied = batch.Block + 1
+		c.applied.Store(batch.Block + 1)
 	}
 	return nil
-}
-
-// Wait returns when the channel has more than height blocks, or with ctx's error.
-func (c *Channel) Wait(ctx context.Context, height uint64) error {
-	for {
-		c.mu.Lock()
-		if c.height.Load() > height {
-			c.mu.Unlock()
-			return nil
-		}
-		changed := c.changed
-		c.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-c.ledger.ctx.Done():
-			return ErrClosed
-		}
-	}
 }

@@ -18,6 +18,7 @@ type checked struct {
 	tx        *wire.Transaction // what could be read of it; never nil
 	code      peer.TxValidationCode
 	endorsers []*msp.Identity // whose endorsement is good, each once
+	fresh     bool            // nobody else can have the id
 }
 
 // check judges form and signatures in the order of Fabric's ValidateTransaction: header, creator's signature, then the rest. An

@@ -25,6 +25,10 @@ type Submission struct {
 	Trusted bool
 	Tx      *wire.Transaction
 
+	// Fresh says that the id of a trusted transaction is made of a nonce that was drawn at random for this submission: no
+	// other transaction has it, and it is not looked up.
+	Fresh bool
+
 	// Rerun simulates a trusted transaction again, over the state as it will stand at this point of the block being cut. It
 	// is called for one that would otherwise lose its race. It must return by ctx's deadline.
 	Rerun func(ctx context.Context, view View) (*Submission, error)
@@ -43,6 +47,7 @@ type pending struct {
 	*Submission
 	checked *checked
 	taken   atomic.Bool // by the committer, or by a submitter who gave up
+	left    *uint64     // the block in whose inbox it was left, until it is known not to be in that block
 	done    chan struct{}
 	verdict Verdict
 	err     error
@@ -77,6 +82,20 @@ func (c *Channel) Enqueue(s ...*Submission) error {
 	return err
 }
 
+// Record is Enqueue that returns when the transactions are in a block. If ctx ends before, some may be in one or get into one.
+func (c *Channel) Record(ctx context.Context, s ...*Submission) error {
+	all, err := c.enqueue(s...)
+	for _, p := range all {
+		select {
+		case <-p.done:
+			err = errors.Join(err, p.err)
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ErrOutcomeUnknown, ctx.Err())
+		}
+	}
+	return err
+}
+
 func (c *Channel) enqueue(submissions ...*Submission) ([]*pending, error) {
 	config := c.config.Load()
 	all := make([]*pending, len(submissions))
@@ -84,6 +103,7 @@ func (c *Channel) enqueue(submissions ...*Submission) ([]*pending, error) {
 		all[i] = &pending{Submission: s, done: make(chan struct{})}
 		if s.Trusted {
 			all[i].checked = checkTrusted(config, s.Envelope, s.Tx)
+			all[i].checked.fresh = s.Fresh
 		} else {
 			all[i].checked = check(config, s.Envelope)
 		}
@@ -187,46 +207,81 @@ func (c *Channel) takeLocked() []*pending {
 // commit makes one block of the transactions and settles each. If another writer took the block's number, it judges them again
 // over that one's block.
 func (c *Channel) commit(ctx context.Context, batch []*pending) {
-	for {
-		err := c.commitOnce(ctx, batch)
+	for len(batch) > 0 {
+		if c.ledger.shared != nil && time.Now().Before(c.contended) {
+			if batch = c.takeTurn(ctx, batch); len(batch) == 0 {
+				return
+			}
+		}
+		number, err := c.commitOnce(ctx, batch)
 		if !errors.Is(err, ErrConflict) {
 			return
 		}
 		c.stale = true
+		if c.ledger.shared != nil {
+			c.contend()
+			batch = c.learn(ctx, batch, number)
+		}
 	}
 }
 
-// commitOnce settles every transaction, unless it returns ErrConflict.
-func (c *Channel) commitOnce(ctx context.Context, batch []*pending) error {
-	fail := func(err error) error {
+// commitOnce settles every transaction, unless it returns ErrConflict and the number of the block that another writer has.
+func (c *Channel) commitOnce(ctx context.Context, batch []*pending) (uint64, error) {
+	fail := func(err error) (uint64, error) {
 		for _, p := range batch {
-			p.settle(Verdict{}, err)
+			if p.left != nil {
+				p.settle(Verdict{}, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)) // another may take it along yet
+			} else {
+				p.settle(Verdict{}, err)
+			}
 		}
-		return nil
+		return 0, nil
 	}
-	if c.stale || c.ledger.Shared {
+	shared := c.ledger.shared
+	inbox := c.openInbox(ctx)
+	defer inbox.close()
+	c.meet(ctx, batch)
+	if c.stale || c.tip.height < c.height.Load() || c.ledger.Shared && shared == nil {
 		if err := c.readTip(ctx); err != nil {
 			return fail(err)
 		}
 		c.stale = false
 	}
-	if err := c.catchUp(ctx); err != nil {
-		c.ledger.Logger.Warn("blocks are not applied yet", "channel", c.name, "error", err)
+	if n, ok := outstanding(batch, c.tip.height); ok {
+		return n, ErrConflict
 	}
-	view, err := c.View(ctx)
+	if shared == nil {
+		if err := c.catchUp(ctx, c.tip.height); err != nil {
+			c.ledger.Logger.Warn("blocks are not applied yet", "channel", c.name, "error", err)
+		}
+	}
+	view, err := c.tipView(ctx)
 	if err != nil {
 		return fail(err)
 	}
 	defer view.Close()
 
-	j := newJudge(c.name, c.config.Load(), view, c.tip.height, c.definitions)
-	b, err := c.fill(ctx, j, batch)
+	letters, err := inbox.letters(ctx, c.tip.height, batch)
+	if err != nil {
+		return fail(err)
+	}
+	number := c.tip.height
+	j := newJudge(c.name, c.config.Load(), view, number, c.definitions)
+	b, err := c.fill(ctx, j, append(batch[:len(batch):len(batch)], letters...))
 	if err != nil {
 		return fail(err)
 	}
 	if len(b.envelopes) == 0 {
+		if shared != nil {
+			// Nobody has checked yet that this is the channel's end.
+			if p, err := c.position(ctx); err != nil {
+				return fail(err)
+			} else if p.Height != number {
+				return number, ErrConflict
+			}
+		}
 		b.settle(nil)
-		return nil
+		return 0, nil
 	}
 	block, raw, err := c.seal(j, b.envelopes)
 	if err != nil {
@@ -237,39 +292,63 @@ func (c *Channel) commitOnce(ctx context.Context, batch []*pending) error {
 	}
 	hash := wire.HeaderHash(block.Header)
 	stateBatch := j.batch(hash)
+	stateBatch.Outcomes = b.outcomes(len(batch))
+	peek := inbox.peek(ctx, number)
 	if err := c.append(ctx, raw, stateBatch); errors.Is(err, ErrConflict) {
-		return err
+		return number, err
 	} else if err != nil {
 		c.stale = true
 		c.ledger.failure.Store(&err)
 		if !errors.Is(err, ErrRefused) {
 			err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 		}
-		b.settle(fmt.Errorf("append block %d of channel %s: %w", c.tip.height, c.name, err))
-		return nil
+		b.settle(fmt.Errorf("append block %d of channel %s: %w", number, c.name, err))
+		return 0, nil
 	}
 	// The block is durable: from here on nothing can undo it.
 	c.ledger.failure.Store(nil)
-	c.tip = tip{height: c.tip.height + 1, hash: hash, commitHash: wire.CommitHash(block), lastConfig: c.tip.lastConfig}
+	c.tip = tip{height: number + 1, hash: hash, commitHash: wire.CommitHash(block), lastConfig: c.tip.lastConfig}
 	c.forgetDefinitions(j)
 	// The height is told before the first write of Apply: a reader whose height has not changed has seen no part of it.
-	c.announce()
-	if err := c.ledger.Store.Apply(ctx, c.name, stateBatch); err != nil {
+	if shared != nil {
+		c.recall.follow(j.updates)
+	}
+	c.saw(Position{Height: c.tip.height})
+	if err := c.applyOwn(ctx, stateBatch); err != nil {
 		c.ledger.Logger.Warn("block is not applied yet", "channel", c.name, "block", stateBatch.Block, "error", err)
-	} else {
-		c.applied = c.tip.height
+	}
+	if peek() {
+		c.contend()
 	}
 	b.settle(nil)
-	return nil
+	return 0, nil
 }
 
-// announce tells waiters that there is a block more.
-func (c *Channel) announce() {
-	c.mu.Lock()
-	c.height.Store(c.tip.height)
-	close(c.changed)
-	c.changed = make(chan struct{})
-	c.mu.Unlock()
+// tipView returns a view of the state as of the committer's tip.
+func (c *Channel) tipView(ctx context.Context) (View, error) {
+	if shared := c.ledger.shared; shared != nil {
+		if c.applied.Load() < c.tip.height {
+			if _, err := c.position(ctx); err != nil {
+				return nil, err
+			}
+		}
+		return c.viewOf(ctx, shared, c.tip.height, min(c.tip.height, c.applied.Load()))
+	}
+	return c.View(ctx)
+}
+
+// applyOwn applies a block just appended, after those before it.
+func (c *Channel) applyOwn(ctx context.Context, batch *Batch) error {
+	if c.applied.Load() < batch.Block {
+		if err := c.awaitApplied(ctx, batch.Block); err != nil {
+			return err
+		}
+	}
+	if err := c.ledger.Store.Apply(ctx, c.name, batch); err != nil {
+		return err
+	}
+	c.applied.Store(batch.Block + 1)
+	return nil
 }
 
 // forgetDefinitions drops what is remembered of definitions that the block changed.
@@ -285,22 +364,33 @@ func (c *Channel) forgetDefinitions(j *judge) {
 // A filling is a block being put together: what goes into it, and what becomes of each transaction.
 type filling struct {
 	envelopes [][]byte
-	settled   []func(error) // called once the block's fate is known; the error is of the append
+	judged    []*pending
+	verdicts  []Verdict // of those
 }
 
+// settle tells every transaction its verdict once the block's fate is known; the error is of the append.
 func (f *filling) settle(err error) {
-	for _, s := range f.settled {
-		s(err)
+	for i, p := range f.judged {
+		if err != nil {
+			p.settle(Verdict{}, err)
+		} else {
+			p.settle(f.verdicts[i], nil)
+		}
 	}
 }
 
-func (f *filling) later(p *pending, v Verdict) {
-	f.settled = append(f.settled, func(err error) {
-		if err != nil {
-			v = Verdict{}
-		}
-		p.settle(v, err)
-	})
+func (f *filling) judge(p *pending, v Verdict) {
+	f.judged, f.verdicts = append(f.judged, p), append(f.verdicts, v)
+}
+
+// outcomes returns what becomes of the transactions from a position on: of the letters among them.
+func (f *filling) outcomes(from int) []Outcome {
+	var outcomes []Outcome
+	for i, p := range f.judged[from:] {
+		v := f.verdicts[from+i]
+		outcomes = append(outcomes, Outcome{Digest: p.checked.digest, Code: v.Code, Tx: v.Version.Tx, Recorded: v.Recorded})
+	}
+	return outcomes
 }
 
 // fill judges the transactions in order. A trusted one that is invalid stays out of the block, after a last try over the block
@@ -337,7 +427,7 @@ func (c *Channel) fill(ctx context.Context, j *judge, batch []*pending) (*fillin
 				v.Version = first.Version
 			}
 			// What the verdict rests on may be this block itself: it is told when the block is there.
-			f.later(p, v)
+			f.judge(p, v)
 			continue
 		}
 		if err := j.accept(ctx, tx, code); err != nil {
@@ -345,7 +435,7 @@ func (c *Channel) fill(ctx context.Context, j *judge, batch []*pending) (*fillin
 		}
 		v.Recorded = true
 		f.envelopes = append(f.envelopes, tx.raw)
-		f.later(p, v)
+		f.judge(p, v)
 	}
 	return f, nil
 }

@@ -25,7 +25,9 @@ func IndexNamespace(chaincode string, x *mango.Index) string {
 	return chaincode + indexMark + x.DesignDocument + "/" + x.Name
 }
 
-func isIndex(namespace string) bool { return strings.Contains(namespace, indexMark) }
+// IsIndex reports whether a namespace is an index's. What a block writes there is derived from the documents as they were before
+// it: a store whose Apply is not atomic writes it before anything else of the block.
+func IsIndex(namespace string) bool { return strings.Contains(namespace, indexMark) }
 
 // IndexesKey is the lifecycle namespace's key of a chaincode's indexes.
 func IndexesKey(name string) string { return fieldKey(name, "Indexes") }

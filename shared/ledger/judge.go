@@ -7,6 +7,7 @@ import (
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
 	"peerless/shared/channelconfig"
@@ -49,22 +50,54 @@ func newJudge(channel string, config *channelconfig.Config, view View, number ui
 	return j
 }
 
-// prefetch reads what judging the transactions needs in as few calls as the store allows.
+// prefetch reads what judging the transactions needs in as few calls as the store allows, at the same time.
 func (j *judge) prefetch(ctx context.Context, txs []*checked) error {
 	ids := make([]string, 0, len(txs))
 	for _, c := range txs {
-		if c.tx.TxID != "" {
+		if c.tx.TxID != "" && !c.fresh {
 			ids = append(ids, c.tx.TxID)
+		} else if c.fresh {
+			j.indexed[c.tx.TxID] = nil
 		}
 	}
-	entries, err := j.view.Transactions(ctx, ids)
-	if err != nil {
-		return fmt.Errorf("look up %d transaction ids: %w", len(ids), err)
+	group, ctx := errgroup.WithContext(ctx)
+	if len(ids) > 0 {
+		group.Go(func() error {
+			entries, err := j.view.Transactions(ctx, ids)
+			if err != nil {
+				return fmt.Errorf("look up %d transaction ids: %w", len(ids), err)
+			}
+			for i, id := range ids {
+				j.indexed[id] = entries[i]
+			}
+			return nil
+		})
 	}
-	for i, id := range ids {
-		j.indexed[id] = entries[i]
+	group.Go(func() error { return j.before.prefetch(ctx, txs) })
+	group.Go(func() error { return j.warm(ctx, txs) })
+	return group.Wait()
+}
+
+// warm reads what a view that remembers will be asked for in the course of judging: definitions, and hashes of the log.
+func (j *judge) warm(ctx context.Context, txs []*checked) error {
+	view, ok := j.view.(*recalling)
+	if !ok {
+		return nil
 	}
-	return j.before.prefetch(ctx, txs)
+	var keys []string
+	named := make(map[string]bool)
+	for _, c := range txs {
+		if name := c.tx.Chaincode; name != "" && !named[name] && j.config != nil {
+			named[name] = true
+			if _, known := j.definitions[name]; !known {
+				keys = append(keys, DefinitionKeys(name)...)
+			}
+		}
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { _, err := view.Get(ctx, LifecycleNamespace, keys); return err })
+	group.Go(func() error { _, err := view.Get(ctx, TreeNamespace, hashesBefore(j.updates.number)); return err })
+	return group.Wait()
 }
 
 // verdict judges a transaction at the next position. It changes nothing: accept records the result, or the transaction is left out.

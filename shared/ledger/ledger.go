@@ -44,7 +44,7 @@ type Config struct {
 	CheckpointKey ed25519.PrivateKey
 
 	// Shared says that other processes append to the same store. Default false: this one is alone, and what it remembers of
-	// a channel's end is the truth.
+	// a channel's end is the truth. A SharedStore is asked less often than another.
 	Shared bool
 
 	// MaxTransactions a block holds. Default 500.
@@ -53,6 +53,13 @@ type Config struct {
 	MaxBytes int
 	// GroupPause is how long a block waits at most for transactions that are on their way (Channel.Join). Default 2 ms.
 	GroupPause time.Duration
+	// InboxPause is how long a block waits for letters where others write to the channel too. Default 12 ms.
+	InboxPause time.Duration
+	// InboxPatience is how long a letter waits for its block until its sender writes one himself; up to twice as long, by
+	// chance. Default 250 ms.
+	InboxPatience time.Duration
+	// ApplyPatience is how long this process waits for others to apply their blocks, until it does. Default 200 ms.
+	ApplyPatience time.Duration
 	// MaxQueue transactions wait on a channel. Default 10,000.
 	MaxQueue int
 	// RerunBudget is how long the simulations that are repeated over a block being cut may take together. Default 100 ms.
@@ -75,6 +82,15 @@ func (c Config) withDefaults() Config {
 	if c.GroupPause == 0 {
 		c.GroupPause = 2 * time.Millisecond
 	}
+	if c.InboxPause == 0 {
+		c.InboxPause = 12 * time.Millisecond
+	}
+	if c.InboxPatience == 0 {
+		c.InboxPatience = 250 * time.Millisecond
+	}
+	if c.ApplyPatience == 0 {
+		c.ApplyPatience = 200 * time.Millisecond
+	}
 	if c.MaxQueue == 0 {
 		c.MaxQueue = 10_000
 	}
@@ -96,6 +112,7 @@ func (c Config) withDefaults() Config {
 // A Ledger is a set of channels on one store.
 type Ledger struct {
 	Config
+	shared SharedStore     // nil if the store is none, or not shared
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	work   sync.WaitGroup // committers
@@ -115,7 +132,11 @@ func Open(config Config) (*Ledger, error) {
 		return nil, errors.New("open ledger: a store and a block signer are required")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Ledger{Config: config.withDefaults(), ctx: ctx, cancel: cancel, channels: make(map[string]*Channel)}, nil
+	l := &Ledger{Config: config.withDefaults(), ctx: ctx, cancel: cancel, channels: make(map[string]*Channel)}
+	if config.Shared {
+		l.shared, _ = config.Store.(SharedStore)
+	}
+	return l, nil
 }
 
 // Close waits until every transaction accepted is committed or refused. The store stays open.

@@ -30,11 +30,17 @@ func (o *overlay) Get(ctx context.Context, namespace string, keys []string) ([]*
 		return nil, err
 	}
 	for i, key := range keys {
-		if up, ok := o.updates.get(stateKey{namespace, key}); ok {
+		if up, ok := o.updates.get(stateKey{namespace, key}); ok && !o.later(items[i]) {
 			items[i] = up.item
 		}
 	}
 	return items, nil
+}
+
+// later reports whether what is below has a key from the block laid over, or from a later one: if applying it was interrupted, or
+// goes on elsewhere. Such an item is what the block made of the key, whatever it looks like when the block is gone through again.
+func (o *overlay) later(below *Item) bool {
+	return below != nil && below.Version.Block >= o.updates.number
 }
 
 func (o *overlay) Range(ctx context.Context, namespace, start, end string, limit int) ([]KV, error) {
@@ -58,11 +64,15 @@ func (o *overlay) Range(ctx context.Context, namespace, start, end string, limit
 			rows = append(rows, below[0])
 			below = below[1:]
 		default:
+			item := over[0].item
 			if len(below) > 0 && below[0].Key == over[0].key {
+				if o.later(below[0].Item) {
+					item = below[0].Item
+				}
 				below = below[1:]
 			}
-			if over[0].item != nil {
-				rows = append(rows, KV{Key: over[0].key, Item: over[0].item})
+			if item != nil {
+				rows = append(rows, KV{Key: over[0].key, Item: item})
 			}
 			over = over[1:]
 		}

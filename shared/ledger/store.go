@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"time"
 
@@ -14,6 +15,9 @@ var (
 	ErrConflict = errors.New("another block holds this number")
 	// ErrNotFound: no such channel, block or transaction. Absent keys are not an error: they are nil.
 	ErrNotFound = errors.New("not found")
+	// ErrUnavailable: the store did not do it now, and may do it later: it is out of reach, or throttles its callers. What was to
+	// be written may be there or not.
+	ErrUnavailable = errors.New("the store is not available now")
 	// ErrDamaged: what was read is not what was written (checksum or encoding). Nothing of it may be served.
 	ErrDamaged = errors.New("stored data is damaged")
 )
@@ -67,6 +71,10 @@ type Batch struct {
 	Writes  []Write   // at most one per key
 	History []Change  // in block order
 	Txs     []TxEntry // in block order
+
+	// Outcomes of letters that the block's writer took along. They are no part of what the block does: a SharedStore keeps them
+	// beside the block, any other store passes over them.
+	Outcomes []Outcome
 }
 
 // Log is the chain of blocks of each channel. Blocks are numbered from 0 without gaps. Safe for concurrent use.
@@ -142,4 +150,51 @@ type Store interface {
 	State
 	// Close releases the store. What was acknowledged is durable without it.
 	Close() error
+}
+
+// A SharedStore is a Store that many processes write to, and that each call to takes long. It says where a channel's end is in one
+// call, and has an inbox for each block that is to be: writers who would only be in each other's way leave what they have there,
+// and one takes it along. An inbox is a courtesy: Append alone decides what is in the chain.
+type SharedStore interface {
+	Store
+
+	// Position says where a channel's end is. It is as consistent as Height.
+	Position(ctx context.Context, channel string) (Position, error)
+
+	// ViewAt returns a view for a caller who knows that so many blocks are applied. It asks nobody.
+	ViewAt(channel string, savepoint uint64) View
+
+	// Leave puts letters into the inbox of a block. It reports whether the caller is the first to whom claimed is said for this
+	// block: who is expected to write it, of the letters that it then finds. After an error some may be there.
+	Leave(ctx context.Context, channel string, block uint64, letters []Letter) (claimed bool, err error)
+
+	// Letters returns what is in the inbox of a block, as much as one call returns, in no particular order.
+	Letters(ctx context.Context, channel string, block uint64) ([]Letter, error)
+
+	// Outcomes returns what the block's Append was given, or ErrNotFound if there is no such block.
+	Outcomes(ctx context.Context, channel string, block uint64) ([]Outcome, error)
+}
+
+// A Position is where a channel's end is.
+type Position struct {
+	Height    uint64 // number of blocks
+	Savepoint uint64 // of these so many are applied, at least
+	Defined   uint64 // one more than the number of the last applied block that wrote to LifecycleNamespace, as of Savepoint; 0 if none did
+}
+
+// MaxLetter is the size of the largest envelope that fits into an inbox, in bytes.
+const MaxLetter = 300 << 10
+
+// A Letter is a transaction that was left for whoever writes a block.
+type Letter struct {
+	Envelope []byte
+	Trusted  bool // it is not to be recorded if it is invalid
+}
+
+// An Outcome is what became of a letter.
+type Outcome struct {
+	Digest   [sha256.Size]byte // of the envelope
+	Code     peer.TxValidationCode
+	Tx       uint64 // position in the block, if it was recorded
+	Recorded bool
 }

@@ -25,6 +25,15 @@ func treeKey(block uint64) string {
 	return hex.EncodeToString(binary.BigEndian.AppendUint64(nil, block))
 }
 
+// hashesBefore returns the keys of the hashes that log reads for a block: of the subtrees to the left of those that it completes.
+func hashesBefore(block uint64) []string {
+	var keys []string
+	for level := uint(0); (block+1)>>level&1 == 0; level++ {
+		keys = append(keys, treeKey(block>>level<<level-1))
+	}
+	return keys
+}
+
 // log adds the block, all of whose transactions are accepted, to the channel's log. It reads and writes as many hashes as the
 // block completes subtrees: two on average.
 func (j *judge) log(ctx context.Context, header *common.BlockHeader) error {

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"github.com/tidwall/btree"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
 	"peerless/shared/wire"
@@ -205,7 +207,7 @@ func (u *updates) writes() []Write {
 func (u *updates) commitHash(previous []byte, codes []peer.TxValidationCode) []byte {
 	all := make([]wire.Update, 0, u.keys.Len())
 	u.keys.Scan(func(up update) bool {
-		if up.namespace == TreeNamespace || isIndex(up.namespace) {
+		if up.namespace == TreeNamespace || IsIndex(up.namespace) {
 			return true
 		}
 		namespace, collection, _ := strings.Cut(up.namespace, hashedMark)
@@ -266,14 +268,21 @@ func (r *reader) prefetch(ctx context.Context, txs []*checked) error {
 			}
 		}
 	}
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
 	for namespace, keys := range wanted {
-		items, err := r.view.Get(ctx, namespace, keys)
-		if err != nil {
-			return fmt.Errorf("read %d keys of %s: %w", len(keys), namespace, err)
-		}
-		for i, key := range keys {
-			r.items[stateKey{namespace, key}] = items[i]
-		}
+		group.Go(func() error {
+			items, err := r.view.Get(ctx, namespace, keys)
+			if err != nil {
+				return fmt.Errorf("read %d keys of %s: %w", len(keys), namespace, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for i, key := range keys {
+				r.items[stateKey{namespace, key}] = items[i]
+			}
+			return nil
+		})
 	}
-	return nil
+	return group.Wait()
 }

@@ -60,7 +60,11 @@ func numberIn(it item, name string) (uint64, error) {
 }
 
 func versionIn(it item) (v ledger.Version, err error) {
-	if v.Block, err = numberIn(it, block); err == nil {
+	from := block
+	if it[wrote] != nil {
+		from = wrote
+	}
+	if v.Block, err = numberIn(it, from); err == nil {
 		v.Tx, err = numberIn(it, position)
 	}
 	return v, err

@@ -27,6 +27,7 @@ type Reads interface {
 type Client interface {
 	Reads
 	PutItem(context.Context, *sdk.PutItemInput, ...func(*sdk.Options)) (*sdk.PutItemOutput, error)
+	UpdateItem(context.Context, *sdk.UpdateItemInput, ...func(*sdk.Options)) (*sdk.UpdateItemOutput, error)
 	BatchWriteItem(context.Context, *sdk.BatchWriteItemInput, ...func(*sdk.Options)) (*sdk.BatchWriteItemOutput, error)
 }
 
@@ -37,7 +38,7 @@ const (
 	maxBatchGet   = 100
 	maxBatchWrite = 25
 	// parallelCalls that one operation has under way at most.
-	parallelCalls = 64
+	parallelCalls = 128
 )
 
 // parallel runs f for 0 to n-1 at the same time and returns the first error.
@@ -190,6 +191,21 @@ func putItem(ctx context.Context, c Client, table string, it item, condition str
 		return false, explain(table, err)
 	}
 	return true, nil
+}
+
+// puts are requests to write items, each once.
+func puts(items []item) []types.WriteRequest {
+	written := make(map[id]bool, len(items))
+	requests := make([]types.WriteRequest, 0, len(items))
+	for _, it := range items {
+		i, err := idOf(it)
+		if err != nil || written[i] {
+			continue // a piece that two values share; every item here was made by newItem
+		}
+		written[i] = true
+		requests = append(requests, types.WriteRequest{PutRequest: &types.PutRequest{Item: it}})
+	}
+	return requests
 }
 
 // writeItems puts and deletes items without a condition, all at the same time.

@@ -9,8 +9,10 @@
 //
 //	pk                              sk                      what it is                          attributes
 //	block#<channel>#<number>        00                      a block: the commit                 b body | b# reference
-//	                                01 hash index           a piece of a body over 350 KiB      b
-//	head#<channel>                  00                      the savepoint                       n
+//	                                01 hash index           a piece of a body over 16 KiB      b
+//	inbox#<channel>#<number>        00                      who writes the block, by courtesy   ttl
+//	                                01 hash                 a letter: a transaction left for it e, u; ttl
+//	head#<channel>                  00                      the savepoint                       n, l
 //	channels                        name                    a channel                           –
 //	state#<channel>#<namespace>     key 00                  a key's state, or its tombstone     v | v#, m | m#, b, t; ttl
 //	                                key[:990] 01 hash       the same of a key over 990 bytes    and k | k#
@@ -33,8 +35,8 @@
 //
 // # Consistency
 //
-// Append is one conditional PutItem. A body over 350 KiB goes first; the conditional put is the commit, and a loser removes
-// its pieces. A process that dies between leaves pieces that nobody refers to, a few hundred KiB for a crash. If the condition
+// Append is one conditional PutItem. A body over 16 KiB goes first; the conditional put is the commit, and a loser removes
+// its pieces. A process that dies between leaves pieces that nobody refers to, those of one block for a crash. If the condition
 // fails the block that is there is read and compared: equal bytes are success, since the SDK's retry can meet its own write.
 //
 // Apply writes each item on the condition that no later block wrote it, all in parallel, and then the savepoint. It can be
@@ -51,10 +53,10 @@
 // In calls one after the other, and in units: a read unit is 4 KB of each item read (all reads are consistent), a write unit
 // 1 KB of each item written, at least one for each. A block of t transactions that write w keys:
 //
-//	Append     1 (2 if the body is over 350 KiB; 1 more the first time for a channel)   the body in KB
+//	Append     1 (2 if the body is over 16 KiB; 1 more the first time for a channel)   the body in KB
 //	Apply      2 (3 with values over 256 KiB)                                           2w + t + 3, and what is over 1 KB
 //	Position   1 (2 in a fresh process)                                                 2, and each block since last time
-//	Block      1 (2 if the body is over 350 KiB)                                        a quarter of the body in KB
+//	Block      1 (2 if the body is over 16 KiB)                                        a quarter of the body in KB
 //	Get        1 for 100 keys, in parallel beyond                                       1 a key, and what is over 4 KB
 //	Range      1 for each MB                                                            a quarter of the KB read
 //	History    1 for each MB                                                            a quarter of the KB read

@@ -27,11 +27,16 @@ const (
 	longKey   = "k"
 	block     = "b" // number of the block that wrote the item
 	position  = "t" // of the transaction in it
+	wrote     = "w" // the version's block, where it is not the one that wrote the item
 	number    = "n"
 	txID      = "x"
 	timestamp = "s"
 	deletion  = "d"
 	code      = "c"
+	defined   = "l"
+	fates     = "o" // of letters: formatOutcomes
+	envelope  = "e"
+	trusted   = "u"
 	expiry    = "ttl" // seconds since 1970: DynamoDB removes the item some time after
 
 	staged = "#"

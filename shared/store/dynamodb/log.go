@@ -16,13 +16,13 @@ const absent = "attribute_not_exists(pk)"
 
 // Append implements ledger.Log.
 func (s *Store) Append(ctx context.Context, channel string, raw []byte, batch *ledger.Batch) error {
-	if err := s.append(ctx, channel, raw, batch.Block); err != nil {
+	if err := s.append(ctx, channel, raw, batch.Block, batch.Outcomes); err != nil {
 		return s.failed(ctx, channel, fmt.Sprintf("append block %d", batch.Block), err)
 	}
 	return nil
 }
 
-func (s *Store) append(ctx context.Context, channel string, raw []byte, n uint64) error {
+func (s *Store) append(ctx context.Context, channel string, raw []byte, n uint64, outcomes []ledger.Outcome) error {
 	if err := s.usable(ctx, channel); err != nil {
 		return err
 	}
@@ -47,6 +47,9 @@ func (s *Store) append(ctx context.Context, channel string, raw []byte, n uint64
 		}
 	}
 	it := newItem(blockPartition(channel, n), only)
+	if len(outcomes) > 0 {
+		it[fates] = bytesOf(formatOutcomes(outcomes))
+	}
 	pieces := stage(it, body, raw, maxBody, blockPartition(channel, n), blockPiece)
 	if err := s.put(ctx, pieces); err != nil {
 		return err
@@ -78,10 +81,7 @@ func (s *Store) compare(ctx context.Context, channel string, raw []byte, n uint6
 
 // put writes items of which it does not matter whether they are there already.
 func (s *Store) put(ctx context.Context, items []item) error {
-	return parallel(ctx, len(items), func(ctx context.Context, i int) error {
-		_, err := putItem(ctx, s.client, s.table, items[i], "", nil)
-		return err
-	})
+	return writeItems(ctx, s.client, s.table, puts(items))
 }
 
 // discard removes the pieces of a block that lost. If that fails they stay, and nobody refers to them.
@@ -122,18 +122,25 @@ func (s *Store) block(ctx context.Context, channel string, n uint64) ([]byte, er
 
 // Height implements ledger.Log.
 func (s *Store) Height(ctx context.Context, channel string) (uint64, error) {
-	height, _, err := s.Position(ctx, channel)
-	return height, err
+	p, err := s.Position(ctx, channel)
+	return p.Height, err
 }
 
-// Position implements ledger.Shared: the number of blocks, and of those that are applied, with one call in a process that was
-// at the channel's end before.
+// Position implements ledger.SharedStore, with one call in a process that was at the channel's end before.
 //
-// That block n is not there says that there are at most n; that there were n once is never undone. So the answer is exact at
-// the moment the absence was read.
-func (s *Store) Position(ctx context.Context, channel string) (height, savepoint uint64, err error) {
+// That block n is not there says that there are at most n; that there were n once is never undone. So the height is exact at the
+// moment the absence was read.
+func (s *Store) Position(ctx context.Context, channel string) (ledger.Position, error) {
+	p, err := s.position(ctx, channel)
+	if err != nil {
+		return p, s.failed(ctx, channel, "height", err)
+	}
+	return p, nil
+}
+
+func (s *Store) position(ctx context.Context, channel string) (p ledger.Position, err error) {
 	if err := s.usable(ctx, channel); err != nil {
-		return 0, 0, s.failed(ctx, channel, "height", err)
+		return p, err
 	}
 	known := s.known(channel)
 	head := id{headPartition(channel), string(only)}
@@ -143,17 +150,19 @@ func (s *Store) Position(ctx context.Context, channel string) (height, savepoint
 		for n := range probes {
 			ids = append(ids, id{blockPartition(channel, from+n), string(only)})
 		}
-		found, err := getItems(ctx, s.client, s.table, ids, number)
+		found, err := getItems(ctx, s.client, s.table, ids, number, defined)
 		if err != nil {
-			return 0, 0, s.failed(ctx, channel, "height", err)
+			return p, err
 		}
 		if it := found[head]; it != nil {
-			n, err := numberIn(it, number)
-			if err != nil {
-				return 0, 0, s.failed(ctx, channel, "height", err)
+			if p.Savepoint, err = numberIn(it, number); err != nil {
+				return p, err
 			}
-			known.raise(&known.savepoint, n)
-			known.raise(&known.height, n)
+			if p.Defined, err = numberIn(it, defined); err != nil {
+				return p, err
+			}
+			known.raise(&known.savepoint, p.Savepoint)
+			known.raise(&known.height, p.Savepoint)
 		}
 		end := from
 		for _, i := range ids[1:] {
@@ -163,9 +172,10 @@ func (s *Store) Position(ctx context.Context, channel string) (height, savepoint
 			end++
 		}
 		known.raise(&known.height, end)
-		// Answers from elsewhere in this process may have raised what is known beyond what was asked for here.
+		// If as many are known now, this very answer says that there are no more; else it is asked again from there.
 		if end < from+probes && known.height.Load() == end {
-			return end, known.savepoint.Load(), nil
+			p.Height = end
+			return p, nil
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 // Sizes in bytes. An item of DynamoDB has at most 400 KB with its key and its attributes' names.
 const (
-	maxBody     = 350 << 10 // of a block in its item
+	maxBody     = 16 << 10  // of a block in its item: that is read by all who wait for the block
 	maxValue    = 256 << 10 // of a value in its item
 	maxMetadata = 64 << 10
 	maxLongKey  = 16 << 10

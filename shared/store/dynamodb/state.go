@@ -2,10 +2,15 @@ package dynamodb
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"golang.org/x/sync/errgroup"
 
 	"peerless/shared/ledger"
 )
@@ -14,6 +19,12 @@ import (
 const (
 	notLater   = "attribute_not_exists(pk) OR b < :b" // a key's state
 	notFurther = "attribute_not_exists(pk) OR n < :n" // the savepoint
+)
+
+// How the savepoint moves over a block that leaves the definitions of chaincodes as they are, and over another.
+const (
+	moveOn      = "SET n = :n, l = if_not_exists(l, :zero)"
+	moveDefined = "SET n = :n, l = :n"
 )
 
 // How long an Apply goes on, by the wall clock, and how long a tombstone stays for it. A process that was stopped in the middle,
@@ -55,24 +66,39 @@ func (s *Store) apply(ctx context.Context, channel string, batch *ledger.Batch) 
 	case batch.Block > savepoint:
 		return fmt.Errorf("%d blocks are applied: the next is block %d", savepoint, savepoint)
 	}
-	w, err := s.effects(channel, batch)
-	if err != nil {
+	w := s.effects(channel, batch)
+	if err := w.write(ctx, w.indexes, w.pieces); err != nil {
 		return err
 	}
-	if err := w.write(ctx, w.pieces); err != nil {
+	if err := w.write(ctx, w.conditional, w.plain); err != nil {
 		return err
 	}
-	if err := w.write(ctx, w.items); err != nil {
-		return err
-	}
-	head := newItem(headPartition(channel), only)
-	head[number] = numberOf(batch.Block + 1)
-	// If the condition fails, another has applied this block too.
-	if err := w.write(ctx, []conditional{{head, notFurther, item{":n": numberOf(batch.Block + 1)}}}); err != nil {
+	if err := s.moveSavepoint(ctx, channel, batch); err != nil {
 		return err
 	}
 	known.raise(&known.savepoint, batch.Block+1)
 	return nil
+}
+
+// moveSavepoint says that a block is applied, and whether it wrote definitions of chaincodes. If it is said already another has
+// applied the block too.
+func (s *Store) moveSavepoint(ctx context.Context, channel string, batch *ledger.Batch) error {
+	input := &sdk.UpdateItemInput{
+		TableName: &s.table, Key: newItem(headPartition(channel), only),
+		ConditionExpression:       aws.String(notFurther),
+		UpdateExpression:          aws.String(moveOn),
+		ExpressionAttributeValues: item{":n": numberOf(batch.Block + 1), ":zero": numberOf(0)},
+	}
+	if slices.ContainsFunc(batch.Writes, func(w ledger.Write) bool { return w.Namespace == ledger.LifecycleNamespace }) {
+		input.UpdateExpression = aws.String(moveDefined)
+		delete(input.ExpressionAttributeValues, ":zero")
+	}
+	_, err := s.client.UpdateItem(ctx, input)
+	var failed *types.ConditionalCheckFailedException
+	if errors.As(err, &failed) {
+		return nil
+	}
+	return explain(s.table, err)
 }
 
 // A conditional is an item to be written if its condition holds.
@@ -82,19 +108,21 @@ type conditional struct {
 	values    item
 }
 
-// effects are the writes of a batch, in two steps: the pieces of large values before what refers to them.
+// effects are the writes of a batch: pieces of large values and entries of indexes first, then the rest. What a block does to an
+// index is derived from the documents before it, so that a document is not written before its entries are.
 type effects struct {
-	store         *Store
-	began         time.Time
-	pieces, items []conditional
+	store       *Store
+	began       time.Time
+	pieces      []item
+	indexes     []conditional
+	conditional []conditional
+	plain       []item // the same whoever writes them
 }
 
-func (s *Store) effects(channel string, batch *ledger.Batch) (*effects, error) {
+func (s *Store) effects(channel string, batch *ledger.Batch) *effects {
 	w := &effects{store: s, began: time.Now().Round(0)} // without its monotonic reading, which may stand still in a stopped machine
 	for _, write := range batch.Writes {
-		if err := w.state(channel, batch.Block, write); err != nil {
-			return nil, err
-		}
+		w.state(channel, batch.Block, write)
 	}
 	for _, change := range batch.History {
 		w.history(channel, change)
@@ -107,21 +135,19 @@ func (s *Store) effects(channel string, batch *ledger.Batch) (*effects, error) {
 		entered[entry.TxID] = true
 		it := newItem(txPartition(channel, entry.TxID), only)
 		it[block], it[position], it[code] = numberOf(entry.Version.Block), numberOf(entry.Version.Tx), numberOf(uint64(entry.Code))
-		w.items = append(w.items, conditional{item: it, condition: absent})
+		w.conditional = append(w.conditional, conditional{item: it, condition: absent})
 	}
 	it := newItem(hashPartition(channel, batch.Hash), only)
 	it[number] = numberOf(batch.Block)
-	w.items = append(w.items, conditional{item: it})
-	return w, nil
+	w.plain = append(w.plain, it)
+	return w
 }
 
 func (w *effects) stage(it item, name string, content []byte, limit int, pk string) {
-	for _, p := range stage(it, name, content, limit, pk, valuePiece) {
-		w.pieces = append(w.pieces, conditional{item: p})
-	}
+	w.pieces = append(w.pieces, stage(it, name, content, limit, pk, valuePiece)...)
 }
 
-func (w *effects) state(channel string, n uint64, write ledger.Write) error {
+func (w *effects) state(channel string, n uint64, write ledger.Write) {
 	it := newItem(StatePartition(channel, write.Namespace), stateKey(write.Key))
 	pieces := HistoryPartition(channel, write.Namespace)
 	it[block] = numberOf(n)
@@ -131,8 +157,8 @@ func (w *effects) state(channel string, n uint64, write ledger.Write) error {
 	if write.Item == nil {
 		it[expiry] = numberOf(uint64(w.began.Add(tombstoneTime).Unix()))
 	} else {
-		if write.Item.Version.Block != n {
-			return fmt.Errorf("key %q of %s has version %v", write.Key, write.Namespace, write.Item.Version)
+		if write.Item.Version.Block != n { // an index's entry is as old as its document
+			it[wrote] = numberOf(write.Item.Version.Block)
 		}
 		it[position] = numberOf(write.Item.Version.Tx)
 		w.stage(it, value, write.Item.Value, maxValue, pieces)
@@ -140,8 +166,11 @@ func (w *effects) state(channel string, n uint64, write ledger.Write) error {
 			w.stage(it, metadata, write.Item.Metadata, maxMetadata, pieces)
 		}
 	}
-	w.items = append(w.items, conditional{it, notLater, item{":b": numberOf(n)}})
-	return nil
+	some := &w.conditional
+	if ledger.IsIndex(write.Namespace) {
+		some = &w.indexes
+	}
+	*some = append(*some, conditional{it, notLater, item{":b": numberOf(n)}})
 }
 
 func (w *effects) history(channel string, c ledger.Change) {
@@ -154,17 +183,34 @@ func (w *effects) history(channel string, c ledger.Change) {
 	} else {
 		w.stage(it, value, c.Value, maxValue, pk)
 	}
-	w.items = append(w.items, conditional{item: it})
+	w.plain = append(w.plain, it)
 }
 
-func (w *effects) write(ctx context.Context, writes []conditional) error {
-	return parallel(ctx, len(writes), func(ctx context.Context, i int) error {
+// write writes items, all at the same time.
+func (w *effects) write(ctx context.Context, some []conditional, plain []item) error {
+	inTime := func() error {
 		if time.Now().Round(0).Sub(w.began) > applyTime {
 			return fmt.Errorf("given up: it takes more than %v", applyTime)
 		}
-		_, err := putItem(ctx, w.store.client, w.store.table, writes[i].item, writes[i].condition, writes[i].values)
-		return err
+		return nil
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := inTime(); err != nil {
+			return err
+		}
+		return writeItems(ctx, w.store.client, w.store.table, puts(plain))
 	})
+	group.Go(func() error {
+		return parallel(ctx, len(some), func(ctx context.Context, i int) error {
+			if err := inTime(); err != nil {
+				return err
+			}
+			_, err := putItem(ctx, w.store.client, w.store.table, some[i].item, some[i].condition, some[i].values)
+			return err
+		})
+	})
+	return group.Wait()
 }
 
 // View implements ledger.State.
@@ -186,7 +232,7 @@ func (s *Store) View(ctx context.Context, channel string) (ledger.View, error) {
 	return s.ViewAt(channel, n), nil
 }
 
-// ViewAt implements ledger.Shared: a view for who knows how many blocks are applied at least. It makes no call.
+// ViewAt implements ledger.SharedStore.
 func (s *Store) ViewAt(channel string, savepoint uint64) ledger.View {
 	return NewReader(s.client, s.table, channel).View(savepoint)
 }

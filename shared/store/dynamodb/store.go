@@ -30,7 +30,7 @@ type Store struct {
 	marks map[string]*marks
 }
 
-var _ ledger.Store = (*Store)(nil)
+var _ ledger.SharedStore = (*Store)(nil)
 
 // marks are what is known of a channel. Both only ever rise: they save looking for what cannot have changed.
 type marks struct {
