@@ -12,7 +12,7 @@ import (
 
 // layers are the packages from the bottom up. A package imports only what stands below it.
 var layers = [][]string{
-	{"walk", "stack"},
+	{"walk", "stack", "cost"},
 	{"wire", "simulate/rangequery", "sealed", "toolbox", "mango", "emf", "httpapi"},
 	{"msp", "receipt", "docstore", "secret", "awstest"},
 	{"policy", "msp/mspdir", "docstore/docstoretest", "docstore/dynamodb", "secret/kms"},

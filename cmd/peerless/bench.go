@@ -97,7 +97,7 @@ the scenarios with very many transactions leave that out.`,
 	f.IntVar(&config.channels, "channels", 1000, "how many channels idle makes")
 	f.StringVar(&config.cpuProfile, "cpuprofile", "", "write a CPU profile of the server to this file (of a second server to FILE.2, and so on)")
 	f.StringVar(&config.memProfile, "memprofile", "", "write a heap profile of the server to this file")
-	cmd.AddCommand(newBenchServerCommand(a))
+	cmd.AddCommand(newBenchServerCommand(a), newBenchCostCommand(a))
 	return cmd
 }
 
