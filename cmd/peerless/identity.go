@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,8 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"peerless/shared/docstore"
 	"peerless/shared/msp"
 	"peerless/shared/msp/mspdir"
+	"peerless/shared/node"
 	"peerless/shared/organization"
 )
 
@@ -18,7 +21,7 @@ type exportConfig struct {
 	data, organization, out string
 	admin                   bool
 	attributes              []string
-	grpc, tlsCA             string
+	grpc, tlsCA, sealKey    string
 }
 
 func newIdentityCommand(a *app) *cobra.Command {
@@ -54,7 +57,7 @@ run on it.`,
 			if config.out == "" {
 				config.out = args[0]
 			}
-			return a.exportIdentity(args[0], attributes, config)
+			return a.exportIdentity(cmd.Context(), args[0], attributes, config)
 		},
 	}
 	f := cmd.Flags()
@@ -63,16 +66,25 @@ run on it.`,
 	f.StringVarP(&config.out, "out", "o", "", "the directory to write (default: the user's name)")
 	f.BoolVar(&config.admin, "admin", false, "an administrator of the organisation, not a client")
 	f.StringArrayVar(&config.attributes, "attr", nil, "NAME=VALUE, an attribute in the user's certificate; may be repeated")
+	addSealKey(cmd, &config.sealKey)
 	f.StringVar(&config.grpc, "grpc", defaultGRPC, "the address of the gateway, for the connection profile")
 	f.StringVar(&config.tlsCA, "tls-ca", "", "a PEM file with the authority of the gateway's TLS certificate, for the connection profile")
 	return cmd
 }
 
-func (a *app) exportIdentity(name string, attributes map[string]string, config exportConfig) error {
+func (a *app) exportIdentity(ctx context.Context, name string, attributes map[string]string, config exportConfig) error {
 	if _, err := os.Stat(filepath.Join(config.data, storeDir)); err != nil {
 		return fmt.Errorf("open the data directory: %w: peerless dev and peerless serve make it", err)
 	}
-	registry, err := organization.Open(filepath.Join(config.data, "organizations"))
+	sealer, err := a.sealKey(config.data, config.sealKey)
+	if err != nil {
+		return err
+	}
+	documents, err := docstore.OpenDir(filepath.Join(config.data, node.DocumentsDir))
+	if err != nil {
+		return err
+	}
+	registry, err := organization.Open(ctx, organization.Config{Store: documents, Sealer: sealer})
 	if err != nil {
 		return err
 	}
