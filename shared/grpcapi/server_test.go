@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,8 +36,18 @@ func (i identity) Credentials() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.Cert.Raw})
 }
 
-// connect starts a platform, and returns an unmodified Fabric Gateway client's contract on it.
-func connect(t *testing.T) (*client.Network, *client.Contract) {
+// A served platform, and a client of it.
+type served struct {
+	node       *node.Node
+	user       *msp.Signer
+	address    string
+	connection *grpc.ClientConn
+	network    *client.Network
+	stop       func() // ends the server
+}
+
+// start starts a platform with a channel of two organisations, and connects a user of the second.
+func start(t *testing.T) *served {
 	t.Helper()
 	store := mem.New(mem.Config{})
 	n, err := node.Open(node.Config{Store: store})
@@ -69,32 +80,60 @@ func connect(t *testing.T) (*client.Network, *client.Contract) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpcapi.New(n.Gateway, grpcapi.Config{})
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	t.Cleanup(func() {
+	server := grpcapi.New(n.Gateway, grpcapi.Config{Organizations: n.Organizations.Organizations})
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	s := &served{node: n, address: l.Addr().String(), stop: sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		server.Shutdown(ctx)
-		if err := <-served; err != nil {
+		if err := <-ended; err != nil {
 			t.Errorf("serve: %v", err)
 		}
-	})
-	connection, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	})}
+	t.Cleanup(s.stop)
+	if s.user, err = n.User("Org2MSP", "alice", nil); err != nil {
+		t.Fatal(err)
+	}
+	s.network = s.dial(t)
+	return s
+}
+
+// dial connects the user with an unmodified Fabric Gateway client.
+func (s *served) dial(t *testing.T, options ...grpc.DialOption) *client.Network {
+	t.Helper()
+	connection, err := grpc.NewClient(s.address, append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { connection.Close() })
-	user, err := n.User("Org2MSP", "alice", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	gw, err := client.Connect(identity{user}, client.WithClientConnection(connection), client.WithHash(hash.NONE), client.WithSign(user.Sign))
+	s.connection = connection
+	gw, err := client.Connect(identity{s.user}, client.WithClientConnection(connection), client.WithHash(hash.NONE), client.WithSign(s.user.Sign))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { gw.Close() })
-	network := gw.GetNetwork("trade")
+	return gw.GetNetwork("trade")
+}
+
+// height is the number of blocks of the channel.
+func (s *served) height(t *testing.T) uint64 {
+	t.Helper()
+	channel, err := s.node.Ledger.Channel(t.Context(), "trade")
+	if err != nil {
+		t.Fatal(err)
+	}
+	height, err := channel.Height(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return height
+}
+
+// connect returns the client's contract, and its network.
+func connect(t *testing.T) (*client.Network, *client.Contract) {
+	t.Helper()
+	network := start(t).network
 	return network, network.GetContract("basic")
 }
 
