@@ -22,17 +22,36 @@ const startTimeout = 20 * time.Second
 // Start runs a contract as this Lambda function, whose main it is the end of: it does not return unless the function cannot start,
 // and then Lambda has been told why.
 func Start(contract shim.Chaincode) error {
+	return start(func(config Config) (chaincode.Host, error) { return inProcess(config, contract) })
+}
+
+// StartFunc is Start for a contract that takes time to make: as contractapi.NewChaincode does, which needs as long as all else of a
+// function's start. The function polls for its first invocation meanwhile, and that invocation waits; if making the contract
+// fails, it and all others are answered with the error. Where Lambda starts environments ahead of invocations
+// (provisioned concurrency, SnapStart) the contract is made before the first poll.
+func StartFunc(make func() (shim.Chaincode, error)) error {
 	return start(func(config Config) (chaincode.Host, error) {
-		return chaincode.StartInProcess(config.Chaincode, contract, chaincode.Config{Logger: config.Logger})
+		open := func() (chaincode.Host, error) {
+			contract, err := make()
+			if err != nil {
+				return nil, fmt.Errorf("%w: make the contract: %w", chaincode.ErrUnavailable, err)
+			}
+			return inProcess(config, contract)
+		}
+		if ahead() {
+			return open()
+		}
+		return openLater(open), nil
 	})
 }
 
-// StartProgram runs a chaincode program, as ProgramFromEnv says, as this Lambda function. It returns as Start does.
-//
-// The function polls for its first invocation while the program starts, and that invocation waits: so the start takes no longer
-// than the slower of both. Where Lambda starts environments ahead of invocations (provisioned concurrency, SnapStart) it waits
-// for the program before it polls. An unset program, or one that cannot be run, is an error at the start either way; one that
-// ends before it registers is then an error of the first invocation, with its last output.
+func inProcess(config Config, contract shim.Chaincode) (chaincode.Host, error) {
+	return chaincode.StartInProcess(config.Chaincode, contract, chaincode.Config{Logger: config.Logger})
+}
+
+// StartProgram runs a chaincode program, as ProgramFromEnv says, as this Lambda function. It returns as Start does, and waits for the
+// program when StartFunc waits for the contract. A program that is not there, or is for another processor, is an error at the
+// start; one that ends before it registers is an error of the invocations that wait for it, with its last output.
 func StartProgram() error {
 	return start(func(config Config) (chaincode.Host, error) {
 		program, err := ProgramFromEnv(config)
@@ -46,12 +65,18 @@ func StartProgram() error {
 		if err != nil {
 			return nil, err
 		}
-		if kind := os.Getenv("AWS_LAMBDA_INITIALIZATION_TYPE"); kind != "" && kind != "on-demand" {
+		if ahead() {
 			return process, process.Start(context.Background())
 		}
 		go process.Start(context.Background()) // its error is that of the executions that wait for it
 		return process, nil
 	})
+}
+
+// ahead reports whether this environment is started before there is an invocation for it.
+func ahead() bool {
+	kind := os.Getenv("AWS_LAMBDA_INITIALIZATION_TYPE")
+	return kind != "" && kind != "on-demand"
 }
 
 func start(open func(Config) (chaincode.Host, error)) error {
