@@ -98,12 +98,13 @@ func (h *handler) run(ctx context.Context, request *invocation.Request, p *invoc
 		ctx, cancel = context.WithTimeout(ctx, p.Time.Duration())
 		defer cancel()
 	}
-	view := newObserved(ledger.LayOver(h.views.view(request.State, request.Channel, p.Height), invocation.ParseLayers(request.Chaincode, p.Layers)))
+	state := &definitions{View: h.views.view(request.State, request.Channel, p.Height), chaincode: request.Chaincode, indexes: p.Indexes}
+	view := newObserved(ledger.LayOver(state, invocation.ParseLayers(request.Chaincode, p.Layers)))
 	tx := simulate.New(view, proposal.TxID)
 	tx.SetAccess(simulate.Access(p.Access))
 	calls := &calls{answers: p.Calls, view: view, tx: tx}
 	answer, err := h.host.Execute(ctx, &chaincode.Invocation{
-		Channel: request.Channel, Chaincode: request.Chaincode, Proposal: proposal, Input: input, Init: p.Init, Tx: tx, Call: calls.call,
+		Channel: request.Channel, Chaincode: request.Chaincode, Proposal: proposal, Input: input, Init: p.Init, Tx: tx, Call: calls.call, LevelDB: p.LevelDB,
 	})
 	result := invocation.Result{TxID: proposal.TxID, Access: invocation.Access(tx.Access())}
 	stuck := errors.Is(err, chaincode.ErrTimeout)

@@ -10,6 +10,26 @@ import (
 	"peerless/shared/ledger"
 )
 
+// definitions is a view of a chaincode's state that knows the definitions of its indexes, which stand where the function cannot read.
+type definitions struct {
+	ledger.View
+	chaincode string
+	indexes   []byte
+}
+
+func (d *definitions) Get(ctx context.Context, namespace string, keys []string) ([]*ledger.Item, error) {
+	if namespace != ledger.LifecycleNamespace {
+		return d.View.Get(ctx, namespace, keys)
+	}
+	items := make([]*ledger.Item, len(keys))
+	for i, key := range keys {
+		if key == ledger.IndexesKey(d.chaincode) && len(d.indexes) > 0 {
+			items[i] = &ledger.Item{Value: d.indexes}
+		}
+	}
+	return items, nil
+}
+
 // observed is a view that knows what has been seen through it: what two executions of a contract have seen is compared by its
 // hash. It can be suspended: nothing more is then seen.
 type observed struct {

@@ -1,9 +1,14 @@
 package invocation
 
-import "peerless/shared/ledger"
+import (
+	"cmp"
+	"slices"
+
+	"peerless/shared/ledger"
+)
 
 // FormatLayers returns what is laid over a namespace, as it goes to a function.
-func FormatLayers(layers []ledger.Layer) []Layer {
+func FormatLayers(namespace string, layers []ledger.Layer) []Layer {
 	var formatted []Layer
 	for _, l := range layers {
 		f := Layer{Block: l.Block}
@@ -12,7 +17,12 @@ func FormatLayers(layers []ledger.Layer) []Layer {
 			if w.Item != nil {
 				write.Value, write.Metadata, write.Tx = w.Item.Value, w.Item.Metadata, w.Item.Version.Tx
 			}
-			f.Writes = append(f.Writes, write)
+			if w.Namespace == namespace {
+				f.Writes = append(f.Writes, write)
+			} else {
+				write.Namespace = w.Namespace
+				f.Indexes = append(f.Indexes, write)
+			}
 		}
 		for _, c := range l.History {
 			f.History = append(f.History, Change{Key: c.Key, Value: c.Value, TxID: c.TxID, Tx: c.Version.Tx, Timestamp: c.Timestamp})
@@ -27,8 +37,8 @@ func ParseLayers(namespace string, layers []Layer) []ledger.Layer {
 	var parsed []ledger.Layer
 	for _, l := range layers {
 		p := ledger.Layer{Block: l.Block}
-		for _, w := range l.Writes {
-			write := ledger.Write{Namespace: namespace, Key: w.Key}
+		for _, w := range slices.Concat(l.Writes, l.Indexes) {
+			write := ledger.Write{Namespace: cmp.Or(w.Namespace, namespace), Key: w.Key}
 			if len(w.Value) > 0 {
 				write.Item = &ledger.Item{Value: w.Value, Metadata: w.Metadata, Version: ledger.Version{Block: l.Block, Tx: w.Tx}}
 			}

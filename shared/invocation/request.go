@@ -55,6 +55,11 @@ type Proposal struct {
 	Layers []Layer `json:"layers,omitempty"`
 	Access
 	Calls []Call `json:"calls,omitempty"` // those that were answered, in order
+
+	// Of rich queries: the definitions of the chaincode's indexes, as the lifecycle namespace has them; or that there are none,
+	// as on a peer with LevelDB.
+	Indexes []byte `json:"indexes,omitempty"`
+	LevelDB bool   `json:"levelDB,omitempty"`
 }
 
 // Millis is a time in milliseconds.
@@ -77,14 +82,16 @@ type Layer struct {
 	Block   uint64   `json:"block"`
 	Writes  []Write  `json:"writes,omitempty"`
 	History []Change `json:"history,omitempty"` // in block order
+	Indexes []Write  `json:"indexes,omitempty"` // of the namespaces of its indexes
 }
 
 // A Write is a key's state after a block. Without a value the key is deleted.
 type Write struct {
-	Key      string `json:"key"`
-	Value    []byte `json:"value,omitempty"`
-	Metadata []byte `json:"metadata,omitempty"`
-	Tx       uint64 `json:"tx"` // who wrote it, by position in the block
+	Namespace string `json:"namespace,omitempty"` // in Layer.Indexes
+	Key       string `json:"key"`
+	Value     []byte `json:"value,omitempty"`
+	Metadata  []byte `json:"metadata,omitempty"`
+	Tx        uint64 `json:"tx"` // who wrote it, by position in the block
 }
 
 // A Change is an entry of a key's history. Without a value it is a delete.

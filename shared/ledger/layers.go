@@ -1,17 +1,23 @@
 package ledger
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // A Layer is what one block does to a namespace, laid over what a store has applied: a block that is in the log and not applied
 // yet, or the one being cut.
 type Layer struct {
 	Block   uint64
-	Writes  []Write  // at most one per key, sorted by key
+	Writes  []Write  // at most one per key, sorted by namespace and key
 	History []Change // in block order
 }
 
+// IndexNamespaces is what the namespaces of a chaincode's indexes begin with, and no other namespace does.
+func IndexNamespaces(chaincode string) string { return chaincode + indexMark }
+
 // Layers returns what a view lays over its store's state of a namespace, the oldest block first: with it a reader that can see
-// no more than the store sees what the view shows. Nil if there is nothing.
+// no more than the store sees what the view shows. The namespaces of its indexes belong to it. Nil if there is nothing.
 func Layers(view View, namespace string) []Layer {
 	var layers []Layer
 	for {
@@ -30,12 +36,18 @@ func Layers(view View, namespace string) []Layer {
 // layer returns what the updates do to a namespace.
 func (u *updates) layer(namespace string) Layer {
 	layer := Layer{Block: u.number}
-	u.keys.Ascend(update{stateKey: stateKey{namespace: namespace}}, func(up update) bool {
-		if up.namespace == namespace {
-			layer.Writes = append(layer.Writes, Write{Namespace: namespace, Key: up.key, Item: up.item})
-		}
-		return up.namespace == namespace
-	})
+	within := func(up update) bool {
+		return up.namespace == namespace || strings.HasPrefix(up.namespace, namespace+indexMark)
+	}
+	for _, first := range []string{namespace, namespace + indexMark} {
+		u.keys.Ascend(update{stateKey: stateKey{namespace: first}}, func(up update) bool {
+			if !within(up) || (first == namespace) != (up.namespace == namespace) {
+				return false
+			}
+			layer.Writes = append(layer.Writes, Write{Namespace: up.namespace, Key: up.key, Item: up.item})
+			return true
+		})
+	}
 	for _, c := range u.history {
 		if c.Namespace == namespace {
 			layer.History = append(layer.History, c)

@@ -41,6 +41,16 @@ func (t *Tx) SetAccess(a Access) {
 // View returns the view that the transaction reads, which is its caller's to close.
 func (t *Tx) View() ledger.View { return t.view }
 
+// Seen returns what the transaction has read of a key, nil if it has not, or there was nothing. Asking is not recorded.
+func (t *Tx) Seen(ns, key string) *ledger.Item {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if space := t.namespaces[ns]; space != nil {
+		return space.reads[key]
+	}
+	return nil
+}
+
 // Merge adds what an execution of the transaction somewhere else did to a namespace: reads and range queries by version, and
 // writes. set is checked for its form: ErrMalformed; what it says was read is checked when the transaction is validated. ErrStale
 // if it has another version of a key than the transaction has seen. A write after a paginated query is ErrReadOnly.

@@ -61,6 +61,7 @@ type Host struct {
 	active   int       // invocations under way
 	apart    time.Time // until then nothing is batched
 	version  int       // of the invocation format
+	indexed  indexed
 }
 
 var _ chaincode.Host = (*Host)(nil)
@@ -108,7 +109,7 @@ func (h *Host) Execute(ctx context.Context, inv *chaincode.Invocation) (*chainco
 		return nil, err
 	}
 	defer leave()
-	proposal, err := h.proposal(inv)
+	proposal, err := h.proposal(ctx, inv)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +119,7 @@ func (h *Host) Execute(ctx context.Context, inv *chaincode.Invocation) (*chainco
 		if deadline, ok := ctx.Deadline(); ok {
 			proposal.Time = invocation.MillisOf(time.Until(deadline))
 		}
-		result, err := h.submit(ctx, proposal)
+		result, err := h.submit(ctx, inv.Proposal.TxID, proposal)
 		if err != nil {
 			return nil, err
 		}
@@ -152,13 +153,17 @@ func (h *Host) enter(inv *chaincode.Invocation) (leave func(), err error) {
 }
 
 // proposal makes of an invocation what goes to the function.
-func (h *Host) proposal(inv *chaincode.Invocation) (*invocation.Proposal, error) {
+func (h *Host) proposal(ctx context.Context, inv *chaincode.Invocation) (*invocation.Proposal, error) {
 	signed, err := inv.Proposal.SignedProposal()
 	if err != nil {
 		return nil, err
 	}
 	p := &invocation.Proposal{
-		Init: inv.Init, Height: inv.Tx.Savepoint(), Layers: invocation.FormatLayers(ledger.Layers(inv.Tx.View(), h.Chaincode)),
+		Init: inv.Init, Height: inv.Tx.Savepoint(), Layers: invocation.FormatLayers(h.Chaincode, ledger.Layers(inv.Tx.View(), h.Chaincode)),
+		LevelDB: inv.LevelDB,
+	}
+	if p.Indexes, err = h.indexes(ctx, inv.Tx); err != nil {
+		return nil, err
 	}
 	if p.Signed, err = proto.Marshal(signed); err != nil {
 		return nil, fmt.Errorf("marshal signed proposal: %w", err)
@@ -169,6 +174,38 @@ func (h *Host) proposal(inv *chaincode.Invocation) (*invocation.Proposal, error)
 		}
 	}
 	return p, nil
+}
+
+// indexed are the definitions of the chaincode's indexes, as the definition of a sequence has them.
+type indexed struct {
+	sequence    ledger.Version
+	definitions []byte
+}
+
+// indexes returns the definitions of the chaincode's indexes. They change with the chaincode's definition, whose sequence the
+// gateway has read: so they are read once for each.
+func (h *Host) indexes(ctx context.Context, tx *simulate.Tx) ([]byte, error) {
+	sequence := tx.Seen(ledger.LifecycleNamespace, ledger.SequenceKey(h.Chaincode))
+	h.mu.Lock()
+	known := h.indexed
+	h.mu.Unlock()
+	if sequence != nil && known.sequence == sequence.Version {
+		return known.definitions, nil
+	}
+	items, err := tx.View().Get(ctx, ledger.LifecycleNamespace, []string{ledger.IndexesKey(h.Chaincode)})
+	if err != nil {
+		return nil, fmt.Errorf("read indexes of %s: %w", h.Chaincode, err)
+	}
+	var definitions []byte
+	if items[0] != nil {
+		definitions = items[0].Value
+	}
+	if sequence != nil {
+		h.mu.Lock()
+		h.indexed = indexed{sequence.Version, definitions}
+		h.mu.Unlock()
+	}
+	return definitions, nil
 }
 
 // answer runs the chaincode that a contract calls and puts the answer into the proposal.

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"peerless/shared/invocation"
+	"peerless/shared/ledger"
 	"peerless/shared/store/dynamodb"
 )
 
@@ -22,6 +23,9 @@ const (
 	sessionTime = time.Hour
 	// renewBefore is how long before their end they are not given out any more: longer than an invocation takes.
 	renewBefore = 5 * time.Minute
+	// maxPolicy is the size of a session policy, in characters:
+	// https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+	maxPolicy = 2048
 )
 
 // An AssumeRole is what Scopes needs of STS. *sts.Client of the SDK is one.
@@ -90,7 +94,7 @@ func (s *Scopes) Credentials(ctx context.Context, channel, chaincode string) (in
 }
 
 // SessionPolicy returns the policy, a JSON document, of a session that reads a chaincode's namespace on a channel. table is an
-// ARN. A request that names no partition key is not allowed, nor is a scan.
+// ARN. A request that names no partition key is not allowed, nor is a scan. Names of channels and chaincodes have no wildcards.
 func SessionPolicy(table, channel, chaincode string) (string, error) {
 	type statement struct {
 		Effect    string
@@ -104,14 +108,18 @@ func SessionPolicy(table, channel, chaincode string) (string, error) {
 	}{"2012-10-17", []statement{{
 		"Allow", []string{"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"}, table,
 		map[string]map[string]any{
-			"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": []string{
+			"ForAllValues:StringLike": {"dynamodb:LeadingKeys": []string{
 				dynamodb.StatePartition(channel, chaincode), dynamodb.HistoryPartition(channel, chaincode),
+				dynamodb.StatePartition(channel, ledger.IndexNamespaces(chaincode)) + "*", dynamodb.HistoryPartition(channel, ledger.IndexNamespaces(chaincode)) + "*",
 			}},
 			"Null": {"dynamodb:LeadingKeys": "false"},
 		},
 	}}})
 	if err != nil {
 		return "", fmt.Errorf("session policy: %w", err)
+	}
+	if len(document) > maxPolicy {
+		return "", fmt.Errorf("session policy: %d characters, the limit is %d: the names of channel %s and chaincode %s are too long together", len(document), maxPolicy, channel, chaincode)
 	}
 	return string(document), nil
 }
