@@ -20,6 +20,7 @@ const overhead = 16 << 10
 // A job is a proposal on its way.
 type job struct {
 	ctx      context.Context
+	txID     string
 	proposal *invocation.Proposal
 	size     int  // in the request, about
 	alone    bool // it was in a batch that went wrong
@@ -32,8 +33,8 @@ type outcome struct {
 }
 
 // submit has a proposal run and returns its result; one that is an error of the contract's is a result.
-func (h *Host) submit(ctx context.Context, p *invocation.Proposal) (*invocation.Result, error) {
-	j := &job{ctx: ctx, proposal: p, size: size(p), done: make(chan outcome, 1)}
+func (h *Host) submit(ctx context.Context, txID string, p *invocation.Proposal) (*invocation.Result, error) {
+	j := &job{ctx: ctx, txID: txID, proposal: p, size: size(p), done: make(chan outcome, 1)}
 	if j.size+overhead > invocation.MaxPayload {
 		return nil, fmt.Errorf("%w: the proposal, with what is not in the table yet, takes %d bytes in an invocation, which holds %d", chaincode.ErrTooLarge, j.size, invocation.MaxPayload-overhead)
 	}

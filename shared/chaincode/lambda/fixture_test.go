@@ -28,7 +28,7 @@ var functions = map[string]map[string]string{ // directory: file: package
 	"attacker":      {"bootstrap": "./testdata/attacker"},
 }
 
-var flags = []string{"build", "-trimpath", "-tags", "lambda.norpc", "-ldflags", "-s -w -buildid="}
+var flags = []string{"build", "-trimpath", "-tags", "lambda.norpc,grpcnotrace", "-ldflags", "-s -w -buildid="}
 
 // built builds the functions, once.
 var built = sync.OnceValues(func() (string, error) {
@@ -81,7 +81,7 @@ func newCloud(t testing.TB) *cloud {
 	t.Helper()
 	backend := awstest.DynamoDB(t)
 	client := sdkdynamodb.NewFromConfig(backend)
-	if _, err := client.CreateTable(t.Context(), dynamodb.Description(table)); err != nil {
+	if err := dynamodb.CreateTable(t.Context(), client, table); err != nil {
 		t.Fatal(err)
 	}
 	store, err := dynamodb.Open(dynamodb.Config{Client: client, Table: table})
@@ -113,12 +113,8 @@ func (c *cloud) deploy(form, channel, name string, change ...func(*awstest.Funct
 	case "asset-wrapped":
 		function.Handler = "assettransfer"
 	}
-	// The gateway may invoke this function, and do nothing else.
-	gateway := c.iam.Credentials(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"lambda:InvokeFunction","Resource":"` + awstest.ARN(function.Name) + `"}]}`)
-	client := sdklambda.Options{Region: awstest.Region, BaseEndpoint: aws.String(c.lambda.Endpoint()), RetryMaxAttempts: 1,
-		Credentials: aws.CredentialsProviderFunc(provider(gateway))}
 	config := lambda.Config{
-		Client: sdklambda.New(client), Function: function.Name, Channel: channel, Chaincode: name,
+		Client: c.client(function.Name), Function: function.Name, Channel: channel, Chaincode: name,
 		Table: table, Region: awstest.Region, Endpoint: *c.state.BaseEndpoint, Credentials: c.scopes.Credentials,
 	}
 	for _, f := range change {
@@ -131,4 +127,13 @@ func (c *cloud) deploy(form, channel, name string, change ...func(*awstest.Funct
 	}
 	c.t.Cleanup(func() { host.Close() })
 	return host
+}
+
+// client returns a client that may invoke one function, and do nothing else.
+func (c *cloud) client(function string) *sdklambda.Client {
+	gateway := c.iam.Credentials(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"lambda:InvokeFunction","Resource":"` + awstest.ARN(function) + `"}]}`)
+	return sdklambda.New(sdklambda.Options{
+		Region: awstest.Region, BaseEndpoint: aws.String(c.lambda.Endpoint()), RetryMaxAttempts: 1,
+		Credentials: aws.CredentialsProviderFunc(provider(gateway)),
+	})
 }

@@ -91,6 +91,11 @@ func (h *Host) results(batch []*job, response *invocation.Response) ([]invocatio
 	case len(response.Results) != len(batch):
 		return nil, fmt.Errorf("%w: function %s answered %d proposals with %d results", chaincode.ErrProtocol, h.Function, len(batch), len(response.Results))
 	}
+	for i, r := range response.Results {
+		if want := batch[i].txID; r.TxID != "" && r.TxID != want {
+			return nil, fmt.Errorf("%w: function %s answered transaction %s with the result of %s", chaincode.ErrProtocol, h.Function, want, r.TxID)
+		}
+	}
 	return response.Results, nil
 }
 
@@ -103,8 +108,10 @@ func (h *Host) failure(payload []byte) error {
 	h.Logger.Warn("the function failed", "type", failed.ErrorType, "message", failed.ErrorMessage)
 	condition, hint := chaincode.ErrCrashed, ""
 	switch {
-	case failed.ErrorType == invocation.StuckType, failed.ErrorType == "Sandbox.Timedout", strings.Contains(failed.ErrorMessage, "Task timed out"):
+	case failed.ErrorType == invocation.StuckType:
 		condition = chaincode.ErrTimeout
+	case failed.ErrorType == "Sandbox.Timedout", strings.Contains(failed.ErrorMessage, "Task timed out"):
+		condition, hint = chaincode.ErrTimeout, "its Timeout setting is over, in which its start counts when that takes more than 10 s"
 	case failed.ErrorType == "Function.ResponseSizeTooLarge":
 		condition = chaincode.ErrTooLarge
 	case failed.ErrorType == "Peerless.Init":
