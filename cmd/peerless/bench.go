@@ -36,6 +36,7 @@ type benchScenario struct {
 var benchScenarios = []benchScenario{
 	{"creates", "new assets, the contract in the server's process", (*bench).creates},
 	{"child", "new assets, the contract in a process of its own", (*bench).child},
+	{"gateway", "new assets and reads through the Fabric Gateway client, the contract in a process of its own", (*bench).gateway},
 	{"latency", "new assets by one client that is alone", (*bench).latency},
 	{"evaluate", "reads of a thousand assets", (*bench).evaluate},
 	{"hotkey", "updates of one asset by 16, 64 and 256 clients", (*bench).hotKey},
@@ -66,7 +67,7 @@ func newBenchCommand(a *app) *cobra.Command {
 
 ` + about.String() + `
 Each scenario starts a server of its own, on a loopback port and in a new directory on disk, and calls it over HTTP with
-connections that are kept open, from the same cores. A transaction counts when its answer says VALID: it is on the disk by
+connections that are kept open, from the same cores; gateway calls it with the unmodified Fabric Gateway client for Go. A transaction counts when its answer says VALID: it is on the disk by
 then. Assets have 150 bytes. Afterwards the server is stopped, its chain audited, and the transactions in it counted; only
 the scenarios with very many transactions leave that out.`,
 		Example: `  peerless bench

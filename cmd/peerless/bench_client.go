@@ -65,6 +65,44 @@ type benchLoad struct {
 	requests int           // if not 0, this many are sent instead, and all measured
 	// body appends the body of request n, which no other has.
 	body func(b []byte, n int) []byte
+	// open, if not nil, connects a client that calls otherwise than over HTTP.
+	open func(context.Context) (benchSender, error)
+}
+
+// A benchSender sends one client's requests, one at a time.
+type benchSender interface {
+	// send sends request n and returns "" for a success, and else a code. An error ends the load.
+	send(ctx context.Context, n int) (code string, err error)
+	Close() error
+}
+
+// httpSender sends a load's requests over HTTP.
+type httpSender struct {
+	*benchConn
+	run  *benchRun
+	body []byte
+}
+
+func (s *httpSender) send(_ context.Context, n int) (string, error) {
+	s.body = s.run.body(s.body[:0], n)
+	status, answer, err := s.post(s.run.path, s.body)
+	if err != nil {
+		return "", err
+	}
+	return s.run.judge(status, answer), nil
+}
+
+// connect connects one client.
+func (r *benchRun) connect(ctx context.Context) (benchSender, error) {
+	if r.open != nil {
+		return r.open(ctx)
+	}
+	conn, err := r.server.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	return &httpSender{benchConn: conn, run: r}, nil
 }
 
 // A benchResult is what the clients saw.
@@ -178,13 +216,13 @@ type benchRun struct {
 
 // client sends requests until it is time to stop.
 func (r *benchRun) client(ctx context.Context) error {
-	conn, err := r.server.dial(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	sender, err := r.connect(ctx)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
-	var body []byte
+	defer sender.Close()
 	var latencies []time.Duration
 	failures := make(map[string]int)
 	acknowledged, requests := 0, 0
@@ -194,15 +232,13 @@ func (r *benchRun) client(ctx context.Context) error {
 		if r.requests > 0 && n >= r.requests {
 			break
 		}
-		body = r.body(body[:0], n)
 		sent := now
-		status, answer, err := conn.post(r.path, body)
+		code, err := sender.send(ctx, n)
 		if err != nil {
 			return err
 		}
 		now = time.Now()
 		requests++
-		code := r.judge(status, answer)
 		if code == "" && r.submits {
 			acknowledged++
 		}

@@ -37,6 +37,9 @@ type benchReady struct {
 	Address string `json:"address"`
 	Key     string `json:"key"`
 	Base    uint64 `json:"base"` // transactions in the chain; of a new ledger
+
+	Fabric                  string `json:"fabric"`     // address of the Fabric Gateway
+	Certificate, PrivateKey string `json:",omitempty"` // of a user, in PEM
 }
 
 // benchMemory is the answer to orderMemory, in bytes.
@@ -89,6 +92,11 @@ func (a *app) benchServer(ctx context.Context, config benchServerConfig) (err er
 		return err
 	}
 	defer l.Close()
+	fabric, err := listenFabric([]string{"127.0.0.1:0"}, "", "", "")
+	if err != nil {
+		return err
+	}
+	defer fabric.Close()
 	p, err := openPlatform(opening{data: config.data}, a.logger(slog.LevelWarn))
 	if err != nil {
 		return err
@@ -115,6 +123,14 @@ func (a *app) benchServer(ctx context.Context, config benchServerConfig) (err er
 	if err != nil {
 		return err
 	}
+	user, err := p.User("", "bench", nil)
+	if err != nil {
+		return err
+	}
+	certificate, key, err := user.PEM()
+	if err != nil {
+		return err
+	}
 	endProfile, err := startProfile(config.cpuProfile)
 	if err != nil {
 		return err
@@ -124,9 +140,13 @@ func (a *app) benchServer(ctx context.Context, config benchServerConfig) (err er
 	served := make(chan error, 1)
 	go func() {
 		defer stop()
-		served <- serveHTTP(ctx, l, handler, handler)
+		served <- p.serve(ctx, l, handler, handler, fabric)
 	}()
-	if err := a.printJSON(benchReady{Address: l.Addr().String(), Key: secret, Base: server.transactions}); err != nil {
+	ready := benchReady{
+		Address: l.Addr().String(), Key: secret, Base: server.transactions,
+		Fabric: fabric.addresses()[0].Address, Certificate: string(certificate), PrivateKey: string(key),
+	}
+	if err := a.printJSON(ready); err != nil {
 		return err
 	}
 	server.obey(ctx, a)
