@@ -35,8 +35,9 @@ type Identity struct {
 	Cert       *x509.Certificate
 	Serialized []byte // marshalled msp.SerializedIdentity, as it was presented
 
-	msp        *MSP     // nil if nobody has verified the identity
-	certifiers [32]byte // SHA-256 of the certificates above this one, the nearest first
+	msp        *MSP            // nil if nobody has verified the identity
+	good       *goodSignatures // nil but for a Manager's identities
+	certifiers [32]byte        // SHA-256 of the certificates above this one, the nearest first
 }
 
 // Serialize returns the marshalled msp.SerializedIdentity of a certificate in PEM.
@@ -65,9 +66,20 @@ func (id *Identity) Verify(message, signature []byte) error {
 			return fmt.Errorf("%w: S is high", ErrSignature)
 		}
 		digest := sha256.Sum256(message)
+		if id.good == nil {
+			if !ecdsa.Verify(key, digest[:], parsed.R, parsed.S) {
+				return ErrSignature
+			}
+			return nil
+		}
+		known := goodKey(id, digest, signature)
+		if id.good.has(known) {
+			return nil
+		}
 		if !ecdsa.Verify(key, digest[:], parsed.R, parsed.S) {
 			return ErrSignature
 		}
+		id.good.add(known)
 		return nil
 	case ed25519.PublicKey:
 		if !ed25519.Verify(key, message, signature) {

@@ -605,3 +605,51 @@ func TestManagerForgets(t *testing.T) {
 		t.Errorf("%d distinct identities of one certificate", len(got))
 	}
 }
+
+// TestVouch: a signature that was vouched for, or found good before, is one identity's over one message, and no other's.
+func TestVouch(t *testing.T) {
+	t.Parallel()
+	ca, err := msp.NewCA("Org1MSP")
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier, err := msp.New(ca.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	manager := msp.NewManager(verifier)
+	var ids []*msp.Identity
+	var signers []*msp.Signer
+	for _, name := range []string{"alice", "bob"} {
+		certificate, key, err := ca.Issue(msp.IssueRequest{CommonName: name, Role: msp.RoleClient})
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer, err := msp.NewSigner("Org1MSP", certificate, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := manager.Identify(signer.Serialized)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids, signers = append(ids, id), append(signers, signer)
+	}
+	message := []byte("message")
+	signature, err := signers[0].Sign(message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manager.Vouch(signers[0].Serialized, message, signature)
+	for range 2 { // the second time what was found is remembered
+		if err := ids[0].Verify(message, signature); err != nil {
+			t.Errorf("a good signature: %v", err)
+		}
+		if err := ids[1].Verify(message, signature); !errors.Is(err, msp.ErrSignature) {
+			t.Errorf("another's signature: %v, want ErrSignature", err)
+		}
+		if err := ids[0].Verify([]byte("other"), signature); !errors.Is(err, msp.ErrSignature) {
+			t.Errorf("a signature over another message: %v, want ErrSignature", err)
+		}
+	}
+}
