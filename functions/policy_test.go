@@ -67,7 +67,9 @@ func TestGatewayMay(t *testing.T) {
 		{Action: "dynamodb:GetItem", Resource: control}, {Action: "dynamodb:Query", Resource: control},
 		{Action: "dynamodb:PutItem", Resource: control}, {Action: "dynamodb:DeleteItem", Resource: control},
 		{Action: "dynamodb:DescribeTable", Resource: ledger}, // the store's check of the set-up
-		{Action: "sqs:SendMessage", Resource: tp.arn(t, "Queue")},
+		{Action: "sqs:SendMessage", Resource: tp.arn(t, "Queue")}, {Action: "sqs:GetQueueAttributes", Resource: tp.arn(t, "Queue")},
+		{Action: "sqs:ReceiveMessage", Resource: tp.arn(t, "DeadLetters")}, {Action: "sqs:DeleteMessage", Resource: tp.arn(t, "DeadLetters")},
+		{Action: "sqs:ChangeMessageVisibility", Resource: tp.arn(t, "DeadLetters")},
 		{Action: "kms:GenerateDataKey", Resource: tp.arn(t, "Key")}, {Action: "kms:Decrypt", Resource: tp.arn(t, "Key")},
 		{Action: "lambda:InvokeFunction", Resource: tp.arn(t, "AssetTransferFunction")},
 		{Action: "lambda:InvokeFunction", Resource: function + stackName + "-cc-trade-other-0123456789:p-0123456789abcdef"}, // made by peerless deploy; an alias
@@ -84,7 +86,7 @@ func TestGatewayMay(t *testing.T) {
 		{Action: "lambda:InvokeFunction", Resource: function + "another-cc-main-a-0123456789"},
 		{Action: "lambda:InvokeFunction", Resource: tp.arn(t, "GatewayFunction")},
 		{Action: "lambda:UpdateFunctionCode", Resource: tp.arn(t, "AssetTransferFunction")},
-		{Action: "sqs:ReceiveMessage", Resource: tp.arn(t, "Queue")},
+		{Action: "sqs:ReceiveMessage", Resource: tp.arn(t, "Queue")}, {Action: "sqs:DeleteMessage", Resource: tp.arn(t, "Queue")},
 		{Action: "sts:AssumeRole", Resource: tp.arn(t, "ContractRole")},
 		{Action: "kms:ScheduleKeyDeletion", Resource: tp.arn(t, "Key")},
 	}
@@ -164,7 +166,7 @@ func TestContractsMayNothing(t *testing.T) {
 	}
 }
 
-// TestTrust: a function's role is Lambda's to take; the contracts' state is lent by the gateway alone.
+// TestTrust: a function's role is Lambda's to take; the contracts' state is lent by who runs transactions.
 func TestTrust(t *testing.T) {
 	t.Parallel()
 	tp := render(t)
@@ -176,7 +178,7 @@ func TestTrust(t *testing.T) {
 			principal := statement.(map[string]any)["Principal"].(map[string]any)
 			want := any(map[string]any{"Service": "lambda.amazonaws.com"})
 			if id == "ContractReaderRole" {
-				want = map[string]any{"AWS": []any{tp.arn(t, "GatewayRole")}}
+				want = map[string]any{"AWS": []any{tp.arn(t, "GatewayRole"), tp.arn(t, "QueueRole")}}
 			}
 			if !reflect.DeepEqual(any(principal), want) {
 				t.Errorf("%s trusts %v, want %v", id, principal, want)

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"peerless/shared/awstest"
 	"peerless/shared/toolbox"
 )
@@ -27,9 +29,10 @@ type template struct {
 }
 
 type resource struct {
-	Type       string
-	Condition  string
-	Properties map[string]any
+	DeletionPolicy, UpdateReplacePolicy string
+	Type                                string
+	Condition                           string
+	Properties                          map[string]any
 }
 
 const (
@@ -284,4 +287,64 @@ func (tp *template) policies(t *testing.T, role string) []awstest.Policy {
 func (tp *template) may(t *testing.T, role string, call awstest.Call) bool {
 	t.Helper()
 	return slices.ContainsFunc(tp.policies(t, role), func(p awstest.Policy) bool { return p.Allows(call) })
+}
+
+// same compares a part of the template.
+func same(t *testing.T, got, want any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestProtection: what must not be lost is kept and can be restored, in every stage; in prod it cannot even be deleted.
+func TestProtection(t *testing.T) {
+	t.Parallel()
+	for stage, protected := range map[string]bool{"dev": false, "prod": true} {
+		tp := render(t, "Stage="+stage)
+		for _, id := range []string{"LedgerTable", "ControlTable", "Queue", "DeadLetters", "Key"} {
+			r := tp.Resources[id]
+			if r.DeletionPolicy != "RetainExceptOnCreate" || r.UpdateReplacePolicy != "Retain" {
+				t.Errorf("%s is deleted with the stack: %s, %s", id, r.DeletionPolicy, r.UpdateReplacePolicy)
+			}
+			if r.Type == "AWS::DynamoDB::Table" {
+				same(t, r.Properties["DeletionProtectionEnabled"], protected)
+				same(t, r.Properties["PointInTimeRecoverySpecification"], map[string]any{"PointInTimeRecoveryEnabled": true, "RecoveryPeriodInDays": 35.0})
+			}
+		}
+	}
+}
+
+// TestIdle: nothing in the template costs by the hour, whatever the parameters.
+func TestIdle(t *testing.T) {
+	t.Parallel()
+	free := []string{ // while nobody calls; a key costs $1 a month, storage what is stored
+		"AWS::ApiGatewayV2::Api", "AWS::ApiGatewayV2::Stage", "AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::DynamoDB::Table",
+		"AWS::IAM::ManagedPolicy", "AWS::IAM::Role", "AWS::KMS::Key", "AWS::Lambda::EventSourceMapping", "AWS::Lambda::Function", "AWS::Lambda::LayerVersion",
+		"AWS::Lambda::Permission", "AWS::Logs::LogGroup", "AWS::SQS::Queue",
+	}
+	for _, parameters := range [][]string{{"Stage=prod", "EncryptWithKey=yes"}, {"Monitoring=no", "KeyArn=arn:aws:kms:eu-central-1:123456789012:key/k"}} {
+		keys, watched := 0, 0
+		for id, r := range render(t, parameters...).Resources {
+			if !slices.Contains(free, r.Type) {
+				t.Errorf("%s is a %s: does it cost while nobody calls?", id, r.Type)
+			}
+			for _, property := range []string{"ProvisionedThroughput", "VpcConfig", "ReservedConcurrentExecutions", "ProvisionedConcurrencyConfig"} {
+				if _, ok := r.Properties[property]; ok {
+					t.Errorf("%s has %s", id, property)
+				}
+			}
+			switch r.Type {
+			case "AWS::KMS::Key":
+				keys++
+			case "AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard":
+				watched++
+			case "AWS::DynamoDB::Table":
+				same(t, r.Properties["BillingMode"], "PAY_PER_REQUEST")
+			}
+		}
+		if own := parameters[0] == "Stage=prod"; own != (keys == 1) || own != (watched > 1) || watched > 11 {
+			t.Errorf("%v: %d keys, %d alarms and dashboards (ten alarms cost nothing)", parameters, keys, watched)
+		}
+	}
 }

@@ -9,15 +9,10 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambdacontext"
-	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
 
-	assettransfer "peerless/contracts/assettransfer/chaincode"
 	"peerless/shared/cloud"
 	"peerless/shared/queue/sqs"
 )
-
-// contracts run in stage local.
-var contracts = cloud.Contracts{"assettransfer": func() (shim.Chaincode, error) { return assettransfer.New() }}
 
 func main() {
 	lambda.Start(handler(context.Background(), os.Getenv, lambdacontext.NewLogger()))

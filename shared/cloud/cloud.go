@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 
 	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
 
@@ -28,10 +29,13 @@ type Platform struct {
 
 // Open puts the platform together. metrics may be nil.
 func Open(ctx context.Context, config Config, contracts Contracts, logger *slog.Logger, metrics *emf.Emitter) (*Platform, error) {
-	if config.Stage != StageLocal {
-		return nil, fmt.Errorf("stage %q: this build knows the stage %q only", config.Stage, StageLocal)
+	var p *Platform
+	var err error
+	if config.Stage == StageLocal {
+		p, err = openLocal(ctx, config, contracts, logger)
+	} else {
+		p, err = openAWS(ctx, config, logger)
 	}
-	p, err := openLocal(ctx, config, contracts, logger)
 	if err != nil {
 		return nil, fmt.Errorf("open the platform: %w", err)
 	}
@@ -41,7 +45,39 @@ func Open(ctx context.Context, config Config, contracts Contracts, logger *slog.
 	return p, nil
 }
 
-// Unavailable answers every request with the reason why there is no platform: /healthz shows it, and the log has it.
-func Unavailable(err error) http.Handler {
-	return &api.Problem{Code: api.CodeUnavailable, Detail: err.Error()}
+// Serve opens a platform and serves its HTTP. If it cannot be opened each request tries again, and is told why not if that fails too: /healthz
+// shows it, and the log has it.
+func Serve(ctx context.Context, logger *slog.Logger, open func(context.Context) (*Platform, error)) http.Handler {
+	r := &reopening{logger: logger, open: open}
+	if _, err := r.platform(ctx); err != nil {
+		logger.ErrorContext(ctx, "the platform cannot be opened", "error", err)
+	}
+	return r
+}
+
+type reopening struct {
+	logger *slog.Logger
+	open   func(context.Context) (*Platform, error)
+
+	mu     sync.Mutex // held while it is opened
+	opened *Platform
+}
+
+func (r *reopening) platform(ctx context.Context) (*Platform, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var err error
+	if r.opened == nil {
+		r.opened, err = r.open(ctx)
+	}
+	return r.opened, err
+}
+
+func (r *reopening) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	p, err := r.platform(request.Context())
+	if err != nil {
+		(&api.Problem{Code: api.CodeUnavailable, Detail: err.Error()}).ServeHTTP(w, request)
+		return
+	}
+	p.HTTP.ServeHTTP(w, request)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -35,8 +36,14 @@ func TestFromEnv(t *testing.T) {
 	if diff := cmp.Diff(cloud.Config{Stage: "local", Organization: "PeerlessMSP"}, config); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
 	}
-	if _, err := cloud.FromEnv(env(nil)); err == nil || !strings.Contains(err.Error(), "PEERLESS_STAGE") {
-		t.Errorf("an empty environment: %v", err)
+	_, err = cloud.FromEnv(env(nil))
+	for _, name := range []string{"PEERLESS_STAGE", "PEERLESS_LEDGER_TABLE", "PEERLESS_CONTROL_TABLE", "PEERLESS_KEY_ARN", "PEERLESS_READER_ROLE", "PEERLESS_FUNCTION_PREFIX", "AWS_REGION", "AWS_ACCESS_KEY_ID"} {
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("an empty environment, of which %s is missing: %v", name, err)
+		}
+	}
+	if _, err := cloud.FromEnv(env(map[string]string{"PEERLESS_STAGE": "dev", "PEERLESS_ISSUER": "https://issuer.example"})); err == nil || !strings.Contains(err.Error(), "PEERLESS_AUDIENCE") {
+		t.Errorf("an issuer without an audience: %v", err)
 	}
 }
 
@@ -136,16 +143,23 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestUnavailable: a platform that cannot be opened says why, at every path.
-func TestUnavailable(t *testing.T) {
+// TestServe: a platform that cannot be opened says why at every path, and is opened by a later request when it can be.
+func TestServe(t *testing.T) {
 	t.Parallel()
-	_, err := cloud.Open(t.Context(), cloud.Config{Stage: "nonsense"}, nil, slog.New(slog.DiscardHandler), nil)
-	if err == nil {
-		t.Fatal("opened")
-	}
+	failure := errors.New("the table is being made")
+	h := cloud.Serve(t.Context(), slog.New(slog.DiscardHandler), func(context.Context) (*cloud.Platform, error) {
+		if failure != nil {
+			return nil, failure
+		}
+		return &cloud.Platform{HTTP: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"status":"ok"}`) })}, nil
+	})
 	for _, path := range []string{"/healthz", "/v1/channels"} {
-		if status, answer := call(t, cloud.Unavailable(err), "GET", path, ""); status != 503 || answer["code"] != "UNAVAILABLE" || !strings.Contains(fmt.Sprint(answer["detail"]), "nonsense") {
+		if status, answer := call(t, h, "GET", path, ""); status != 503 || answer["code"] != "UNAVAILABLE" || answer["detail"] != failure.Error() {
 			t.Errorf("%s: %d %v", path, status, answer)
 		}
+	}
+	failure = nil
+	if status, answer := call(t, h, "GET", "/healthz", ""); status != 200 {
+		t.Errorf("once it can be opened: %d %v", status, answer)
 	}
 }
