@@ -23,7 +23,8 @@ var layers = [][]string{
 	{"chaincode", "ledger/ledgertest", "store/dynamodb/dynamodbtest", "simulate/simtest"},
 	{"deploy", "invocation"},
 	{"gateway", "chaincode/lambda", "adapter", "manifest"},
-	{"queue"},
+	{"queue", "webhook"},
+	{"webhook/aws"},
 	{"queue/queuetest", "queue/sqs", "samples", "api", "grpcapi", "conformance", "contracttest"},
 	{"api/client", "api/apitest", "conformance/local", "conformance/remote", "node", "deploy/function"},
 	{"cloud"},
@@ -45,6 +46,7 @@ var cloud = []string{
 	"cloud",
 	"stack",
 	"queue/sqs",
+	"webhook/aws",
 }
 
 func TestArrowsPointDown(t *testing.T) {

@@ -45,6 +45,19 @@ func (e *Events) Next(ctx context.Context) (*Event, error) {
 	return &event, nil
 }
 
+// Before returns the next event of the blocks before the one with this number, all of which must exist, or nil if there is none left.
+func (e *Events) Before(ctx context.Context, block uint64) (*Event, error) {
+	for len(e.ready) == 0 && e.next < block {
+		if err := e.read(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if len(e.ready) == 0 || e.ready[0].Block >= block {
+		return nil, nil
+	}
+	return e.Next(ctx)
+}
+
 // Position returns the block that Next reads when it has no event left: a request from there on misses nothing that comes after
 // the events returned so far.
 func (e *Events) Position() uint64 { return e.next }
