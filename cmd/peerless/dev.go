@@ -93,6 +93,7 @@ func (a *app) dev(ctx context.Context, config devConfig) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
+	p.privateWebhooks = true
 	if err := config.sqs.consume(ctx, p); err != nil {
 		return err
 	}

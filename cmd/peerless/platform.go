@@ -48,6 +48,8 @@ type platform struct {
 	store *pebble.Store
 	queue *queue.Queue
 	jobs  []func(context.Context) error // run while it is served, until their context ends
+
+	privateWebhooks bool // webhooks may lead to this machine and to private networks
 }
 
 // collectAt is how much the heap grows between collections, in percent, unless GOGC says otherwise. A transaction leaves some
@@ -174,6 +176,9 @@ func (p *platform) serve(ctx context.Context, l *listener, handler *api.Handler,
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	handler.Queue = p.queue
+	webhooks, sender, changed := p.Webhooks(p.privateWebhooks)
+	handler.Webhooks = webhooks
+	p.jobs = append(p.jobs, func(ctx context.Context) error { return sender.Run(ctx, changed) })
 	p.queue.Start()
 	defer p.stopQueue()
 	ended := make(chan error, 1)

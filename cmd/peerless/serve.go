@@ -13,6 +13,7 @@ import (
 )
 
 type serveConfig struct {
+	privateWebhooks     bool
 	sqs                 sqsConfig
 	http, data, ready   string
 	grpc                []string
@@ -61,6 +62,7 @@ ledger. What it has acknowledged is on the disk in any case.`,
 	f.StringVar(&config.key, "tls-key", "", "a PEM file with its key")
 	f.StringVar(&config.clientCA, "tls-client-ca", "", "a PEM file with authorities: clients of the Fabric Gateway must show a certificate of theirs")
 	config.sqs.addTo(cmd)
+	f.BoolVar(&config.privateWebhooks, "private-webhooks", false, "let webhooks send to this machine and to private networks, and over http")
 	addSealKey(cmd, &config.sealKey)
 	f.StringVar(&config.ready, "ready-file", "", "write the server's URL to this file when it is ready: for scripts")
 	stateDatabaseFlag(f, &config.stateDatabase)
@@ -92,6 +94,7 @@ func (a *app) serve(ctx context.Context, config serveConfig) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
+	p.privateWebhooks = config.privateWebhooks
 	if err := config.sqs.consume(ctx, p); err != nil {
 		return err
 	}

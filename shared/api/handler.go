@@ -25,6 +25,8 @@ type Config struct {
 	// Fabric returns what serves requests that clients sign for themselves, as the gateway of an organisation, or of each signer's
 	// own if that is empty. nil: there is none.
 	Fabric func(mspID string) FabricGateway
+	// Webhooks keeps subscriptions to events. nil: there are none.
+	Webhooks Webhooks
 	// Healthy returns nil when the platform can commit. nil: it always can.
 	Healthy func(context.Context) error
 	// Logger gets a line per request at debug level, and what went wrong at error level. nil: nothing is logged.

@@ -24,6 +24,8 @@ const (
 	MaxGroup = 128
 	// DefaultDeadLetters and MaxDeadLetters bound how many dead letters one page holds.
 	DefaultDeadLetters, MaxDeadLetters = 100, 1000
+	// MaxEventNames is how many names of events a webhook may choose.
+	MaxEventNames = 100
 	// MaxUser is the length of a user's name in bytes: X.520's bound for a common name (RFC 5280, ub-common-name).
 	MaxUser = 64
 )

@@ -43,6 +43,9 @@ func (h *Handler) routes() []route {
 		{"GET", channel + "/checkpoint", handle(h, ScopeEvaluate, decodeChannel, h.showCheckpoint)},
 		{"GET", channel + "/blocks", handle(h, ScopeEvaluate, decodeBlockRange, h.listBlocks)},
 		{"GET", channel + "/blocks/{n}", handle(h, ScopeEvaluate, decodeBlockRef, h.showBlock)},
+		{"GET", channel + "/webhooks", handle(h, ScopeAdmin, decodeChannel, h.listWebhooks)},
+		{"POST", channel + "/webhooks", handle(h, ScopeAdmin, h.decodeWebhook, h.addWebhook)},
+		{"DELETE", channel + "/webhooks/{id}", handle(h, ScopeAdmin, decodeTransactionRef, h.removeWebhook)},
 		{"GET", channel + "/events", handle(h, ScopeEvaluate, decodeEvents, h.events)},
 	}...)
 }
