@@ -130,13 +130,15 @@ func (a *app) readPackage(ctx context.Context, name string, config *deployConfig
 		if err != nil {
 			return nil, err
 		}
-		return deploy.Pack(ctx, contract.Dir, config.name, deploy.BuildConfig{})
+		if contract.Type == deploy.Golang {
+			return deploy.Pack(ctx, contract.Dir, config.name, deploy.BuildConfig{})
+		}
 	}
-	b, err := a.build(ctx, name, config)
+	prepared, err := a.prepare(ctx, name, config)
 	if err != nil {
 		return nil, err
 	}
-	return deploy.PackBinary(config.name, b.Platform, b.executable, b.Dir)
+	return prepared.Pack(config.name)
 }
 
 // readSource reads a file, unless the name is a directory's.
@@ -177,31 +179,20 @@ func (a *app) detect(dir string, config *deployConfig) (*deploy.Contract, error)
 	return contract, nil
 }
 
-// A built contract is one that was built from its source.
-type built struct {
-	*deploy.Contract
-	*deploy.Program
-	executable []byte
-}
-
-// build builds the contract in a directory and reads its program. The version is its content's, if there is none.
-func (a *app) build(ctx context.Context, dir string, config *deployConfig) (*built, error) {
+// prepare builds the contract in a directory. The version is its content's, if there is none.
+func (a *app) prepare(ctx context.Context, dir string, config *deployConfig) (*deploy.Prepared, error) {
 	contract, err := a.detect(dir, config)
 	if err != nil {
 		return nil, err
 	}
-	program, err := deploy.Build(ctx, contract.Dir, deploy.BuildConfig{Platform: config.platform})
+	prepared, err := contract.Prepare(ctx, deploy.BuildConfig{Platform: config.platform})
 	if err != nil {
 		return nil, err
 	}
-	executable, err := os.ReadFile(program.Path)
-	if err != nil {
-		return nil, fmt.Errorf("read the program of %s: %w", contract.Name, err)
-	}
 	if config.version == "" {
-		config.version = program.Hash[:versionDigits]
+		config.version = prepared.Hash[:versionDigits]
 	}
-	return &built{contract, program, executable}, nil
+	return prepared, nil
 }
 
 // upload sends a package and waits until the chaincode answers.

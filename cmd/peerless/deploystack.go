@@ -81,10 +81,12 @@ func (a *app) readFunction(ctx context.Context, name string, config *deployConfi
 	var program []byte
 	switch {
 	case directory:
-		var b *built
-		if b, err = a.build(ctx, name, config); err == nil {
-			program = b.executable
-			indexes, err = deploy.ReadIndexes(b.Dir)
+		prepared, prepareErr := a.prepare(ctx, name, config)
+		if prepareErr != nil {
+			return nil, nil, nil, prepareErr
+		}
+		if program, _, err = prepared.Program(); err == nil {
+			indexes, err = deploy.ReadIndexes(prepared.Dir)
 		}
 	case deploy.IsFunction(raw):
 		config.nameOf(name)

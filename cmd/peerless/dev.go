@@ -241,7 +241,7 @@ func (d *development) follow(ctx context.Context, c *contract) {
 	if c.watcher == nil {
 		return
 	}
-	sources, err := deploy.FindSources(ctx, c.Dir, deploy.BuildConfig{})
+	sources, err := c.Sources(ctx, deploy.BuildConfig{})
 	if err != nil {
 		return // the build says why
 	}

@@ -29,13 +29,13 @@ func (d *development) deploy(ctx context.Context, c *contract) {
 	c.updating.Lock()
 	defer c.updating.Unlock()
 	d.follow(ctx, c)
-	program, err := deploy.Build(ctx, c.Dir, deploy.BuildConfig{Compiling: func() { d.tellCompiling(c) }})
+	prepared, err := c.Prepare(ctx, deploy.BuildConfig{Compiling: func() { d.tellCompiling(c) }})
 	var definition gateway.Definition
 	changed := false
 	if err == nil {
-		definition, changed, err = d.update(ctx, c, program)
+		definition, changed, err = d.update(ctx, c, prepared)
 	}
-	if ctx.Err() != nil || err == nil && !changed && program.Hash == c.running {
+	if ctx.Err() != nil || err == nil && !changed && prepared.Hash == c.running {
 		return
 	}
 	if err != nil {
@@ -43,7 +43,7 @@ func (d *development) deploy(ctx context.Context, c *contract) {
 		d.report(c, err)
 		return
 	}
-	c.running = program.Hash
+	c.running = prepared.Hash
 	call := d.describe(ctx, c.Name)
 	hint := ""
 	if call == nil {
@@ -70,8 +70,8 @@ func (d *development) tellCompiling(c *contract) {
 
 // update makes the channel run a contract's program, with the collections and indexes that lie beside its source. It reports
 // false if it does so already.
-func (d *development) update(ctx context.Context, c *contract, program *deploy.Program) (gateway.Definition, bool, error) {
-	version := program.Hash[:versionDigits]
+func (d *development) update(ctx context.Context, c *contract, prepared *deploy.Prepared) (gateway.Definition, bool, error) {
+	version := prepared.Hash[:versionDigits]
 	collections, err := contractCollections(c.Dir)
 	if err != nil {
 		return gateway.Definition{}, false, err
@@ -90,11 +90,7 @@ func (d *development) update(ctx context.Context, c *contract, program *deploy.P
 			return gateway.Definition{}, false, bindErr
 		}
 	}
-	executable, err := os.ReadFile(program.Path)
-	if err != nil {
-		return gateway.Definition{}, false, fmt.Errorf("read the program of %s: %w", c.Name, err)
-	}
-	pkg, err := deploy.PackBinary(c.Name, program.Platform, executable, c.Dir)
+	pkg, err := prepared.Pack(c.Name)
 	if err != nil {
 		return gateway.Definition{}, false, err
 	}

@@ -111,7 +111,7 @@ func explain(err error) string {
 	case errors.Is(err, syscall.ENOSPC):
 		return err.Error() + ": free some space, and try again"
 	case errors.Is(err, deploy.ErrNoToolchain):
-		return err.Error() + ": install Go, or deploy a package that was built elsewhere"
+		return err.Error() + ": install it, or deploy a package that was built elsewhere"
 	case errors.Is(err, secret.ErrOtherKey):
 		return err.Error() + ": give the key that this data was made with, with --seal-key or " + sealKeyVariable
 	case errors.Is(err, docstore.ErrDamaged), errors.Is(err, organization.ErrDamaged), errors.Is(err, deploy.ErrDamaged):

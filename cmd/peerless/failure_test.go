@@ -32,7 +32,7 @@ func TestFail(t *testing.T) {
 		{&listenError{":80", "--http", &net.OpError{Err: &os.SyscallError{Err: syscall.EACCES}}}, exitFailure, "choose a port above 1023"},
 		{&pebble.PathError{Dir: "d", Err: pebble.ErrDiskFull, Remedy: "free some space"}, exitFailure, "disk is full: free some space"},
 		{fmt.Errorf("write the ready file: %w", syscall.ENOSPC), exitFailure, "free some space, and try again"},
-		{fmt.Errorf("build: %w", deploy.ErrNoToolchain), exitFailure, "install Go"},
+		{fmt.Errorf("build: %w", deploy.ErrNoToolchain), exitFailure, "install it"},
 		{fmt.Errorf("read: %w", ledger.ErrDamaged), exitFailure, "peerless verify says what is damaged"},
 		{fmt.Errorf("open: %w", organization.ErrDamaged), exitFailure, "restore it from a backup"},
 		{fmt.Errorf("reach: %w", syscall.ECONNREFUSED), exitFailure, "start one with peerless dev"},

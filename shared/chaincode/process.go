@@ -46,8 +46,10 @@ type ProcessConfig struct {
 	Name string
 	// Path is the program; a name without a slash is looked up in PATH.
 	Path string
-	// Args are its arguments, before the -peer.address that Dial mode appends.
+	// Args are its arguments, before the address that Dial mode appends.
 	Args []string
+	// AddressFlag precedes the address. Empty: -peer.address.
+	AddressFlag string
 	// Dir is its working directory. Empty: a private one, removed when it ends.
 	Dir string
 	// Env adds to its environment, "NAME=value". Besides, it has PATH, HOME and TMPDIR (the last two its private directory)
@@ -84,6 +86,7 @@ var _ Host = (*Process)(nil)
 func NewProcess(config ProcessConfig) (*Process, error) {
 	config.Mode = cmp.Or(config.Mode, Dial)
 	config.Transport = cmp.Or(config.Transport, Unix)
+	config.AddressFlag = cmp.Or(config.AddressFlag, "-peer.address")
 	config.StartTimeout = cmp.Or(config.StartTimeout, DefaultStartTimeout)
 	config.StopTimeout = cmp.Or(config.StopTimeout, DefaultStopTimeout)
 	config.LogRate = cmp.Or(config.LogRate, DefaultLogRate)

@@ -38,7 +38,7 @@ func (r *run) dial(ctx context.Context) error {
 		return fmt.Errorf("listen for it: %w", err)
 	}
 	defer listener.Close()
-	if err := r.spawn([]string{"-peer.address", address}); err != nil {
+	if err := r.spawn([]string{r.config.AddressFlag, address}); err != nil {
 		return err
 	}
 

@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// ErrNoToolchain: there is no Go toolchain on this machine to build source with.
-var ErrNoToolchain = errors.New("the Go toolchain is not installed")
+// ErrNoToolchain: what builds or runs a contract's language is not installed on this machine.
+var ErrNoToolchain = errors.New("a tool is not installed")
 
-// A BuildError is what the Go toolchain says about source that it cannot build.
+// A BuildError is what a language's tools say about source that they cannot build.
 type BuildError struct {
 	Dir    string // what was built
 	Output string // the toolchain's own words, lines
@@ -155,6 +155,9 @@ func buildPackage(ctx context.Context, code, importPath, output string, config B
 func (p *Package) Program(ctx context.Context, config BuildConfig) ([]byte, error) {
 	if p.Type == Service {
 		return nil, fmt.Errorf("%w: type %s runs elsewhere, it has no program", ErrUnsupportedPackage, Service)
+	}
+	if p.Type == Node || p.Type == Java {
+		return nil, fmt.Errorf("%w: a function's zip holds one program, which a contract of type %s is not", ErrUnsupportedPackage, p.Type)
 	}
 	if p.Type == Binary && config.Platform != "" && p.Platform != config.Platform {
 		return nil, fmt.Errorf("%w: it is built for %s, want %s", ErrUnsupportedPackage, p.Platform, config.Platform)

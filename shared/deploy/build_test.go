@@ -234,17 +234,21 @@ func TestDetect(t *testing.T) {
 		dir   string // of the contract
 		says  string // or the error
 	}{
-		"at the top":          {map[string]string{"main.go": program, "chaincode/c.go": library}, ".", ""},
-		"in chaincode":        {map[string]string{"chaincode/main.go": program}, "chaincode", ""},
-		"in chaincode-go":     {map[string]string{"chaincode-go/main.go": program, "lib.go": library}, "chaincode-go", ""},
-		"the only command":    {map[string]string{"cmd/a/main.go": program, "cmd/b/b.go": library}, "cmd/a", ""},
-		"two commands":        {map[string]string{"cmd/a/main.go": program, "cmd/b/main.go": program}, "", "several programs"},
-		"a library":           {map[string]string{"lib.go": library}, "", "want Go files of package main in one of"},
-		"tests alone":         {map[string]string{"main_test.go": program}, "", "want Go files"},
-		"nothing":             {map[string]string{"README.md": ""}, "", filepath.Join("chaincode-go")},
-		"Node":                {map[string]string{"package.json": "{}"}, "", "run a Node contract as a service"},
-		"Java":                {map[string]string{"pom.xml": ""}, "", "run a Java contract as a service"},
-		"a program with typo": {map[string]string{"main.go": "package main\n\nfunc main( {\n"}, ".", ""},
+		"at the top":           {map[string]string{"main.go": program, "chaincode/c.go": library}, ".", ""},
+		"in chaincode":         {map[string]string{"chaincode/main.go": program}, "chaincode", ""},
+		"in chaincode-go":      {map[string]string{"chaincode-go/main.go": program, "lib.go": library}, "chaincode-go", ""},
+		"the only command":     {map[string]string{"cmd/a/main.go": program, "cmd/b/b.go": library}, "cmd/a", ""},
+		"two commands":         {map[string]string{"cmd/a/main.go": program, "cmd/b/main.go": program}, "", "several programs"},
+		"a library":            {map[string]string{"lib.go": library}, "", "want Go files of package main"},
+		"tests alone":          {map[string]string{"main_test.go": program}, "", "want Go files"},
+		"nothing":              {map[string]string{"README.md": ""}, "", filepath.Join("chaincode-go")},
+		"Node":                 {map[string]string{"package.json": `{"scripts":{"start":"fabric-chaincode-node start"},"dependencies":{"fabric-contract-api":"2.5.8"}}`}, ".", ""},
+		"Node in a sample":     {map[string]string{"chaincode-javascript/package.json": `{"scripts":{"start":"x"},"dependencies":{"fabric-shim":"2.5.8"}}`, "chaincode-java/pom.xml": "fabric-chaincode-shim"}, "chaincode-javascript", ""},
+		"another Node program": {map[string]string{"package.json": `{"scripts":{"start":"x"},"dependencies":{"express":"5"}}`}, "", "package.json that depends on"},
+		"Java":                 {map[string]string{"pom.xml": "<artifactId>fabric-chaincode-shim</artifactId>"}, ".", ""},
+		"another Java project": {map[string]string{"pom.xml": "<artifactId>spring</artifactId>"}, "", "pom.xml"},
+		"Go before Node":       {map[string]string{"main.go": program, "package.json": `{"scripts":{"start":"x"},"dependencies":{"fabric-shim":"2.5.8"}}`}, ".", ""},
+		"a program with typo":  {map[string]string{"main.go": "package main\n\nfunc main( {\n"}, ".", ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

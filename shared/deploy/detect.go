@@ -13,25 +13,22 @@ import (
 // ErrNoContract: a directory holds no contract that can be built here. The text says what was looked for.
 var ErrNoContract = errors.New("no contract found")
 
-// A Contract is the source of a Go contract.
+// A Contract is the source of a contract.
 type Contract struct {
 	// Name is what the directory suggests to call it: a valid chaincode name.
 	Name string
-	// Dir is where its main package is.
+	// Dir is where its main package, its package.json or its project file is.
 	Dir string
+	// Type is of the language: Golang, Node or Java.
+	Type Type
 }
 
-// subdirectories are where the main package may be, beside the directory itself: what the Fabric samples use.
-var subdirectories = []string{"chaincode", "chaincode-go"}
+// subdirectories are where the contract may be, beside the directory itself: what the Fabric samples use.
+var subdirectories = []string{"chaincode", "chaincode-go", "chaincode-javascript", "chaincode-typescript", "chaincode-java"}
 
-// otherLanguages name a file that shows what else a contract may be written in.
-var otherLanguages = map[string]string{
-	"package.json": "Node",
-	"pom.xml":      "Java", "build.gradle": "Java", "build.gradle.kts": "Java",
-}
-
-// Detect finds the contract in a directory: a Go main package in dir, in dir/chaincode or dir/chaincode-go, or the only one
-// in a directory of dir/cmd. ErrNoContract if there is none.
+// Detect finds the contract in a directory: in dir itself, in dir/chaincode, dir/chaincode-go and so on, or the only Go program in a
+// directory of dir/cmd. A Go contract is a main package, a Node contract a package.json that depends on fabric-shim or
+// fabric-contract-api, a Java contract a Maven or Gradle project. Go comes first where there are several. ErrNoContract if there is none.
 func Detect(dir string) (*Contract, error) {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -44,13 +41,20 @@ func Detect(dir string) (*Contract, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for a contract: %w", err)
 	}
-	contract := &Contract{Name: ChaincodeName(filepath.Base(absolute)), Dir: dir}
-	if hasMain(dir) {
-		return contract, nil
-	}
+	contract := &Contract{Name: ChaincodeName(filepath.Base(absolute))}
+	places := []string{dir}
 	for _, sub := range subdirectories {
-		if contract.Dir = filepath.Join(dir, sub); hasMain(contract.Dir) {
-			return contract, nil
+		places = append(places, filepath.Join(dir, sub))
+	}
+	for _, has := range []struct {
+		kind Type
+		in   func(dir string) bool
+	}{{Golang, hasMain}, {Node, hasNode}, {Java, hasJava}} {
+		for _, place := range places {
+			if has.in(place) {
+				contract.Dir, contract.Type = place, has.kind
+				return contract, nil
+			}
 		}
 	}
 	var commands []string
@@ -64,7 +68,7 @@ func Detect(dir string) (*Contract, error) {
 		}
 	}
 	if len(commands) == 1 {
-		contract.Dir = commands[0]
+		contract.Dir, contract.Type = commands[0], Golang
 		return contract, nil
 	}
 	return nil, noContract(dir, commands)
@@ -74,17 +78,31 @@ func noContract(dir string, commands []string) error {
 	if len(commands) > 1 {
 		return fmt.Errorf("%w: %s has several programs, name one of %s", ErrNoContract, dir, strings.Join(commands, ", "))
 	}
-	looked := []string{dir}
-	for _, sub := range append(subdirectories, filepath.Join("cmd", "*")) {
-		looked = append(looked, filepath.Join(dir, sub))
+	return fmt.Errorf("%w: want Go files of package main, a package.json that depends on fabric-contract-api, or a pom.xml or build.gradle that names "+
+		"fabric-chaincode-shim, in %s or in %s or cmd/* there", ErrNoContract, dir, strings.Join(subdirectories, ", "))
+}
+
+// hasNode reports whether a directory holds a Node contract. One with a broken package.json is taken for one: npm says what is wrong.
+func hasNode(dir string) bool {
+	raw, err := os.ReadFile(filepath.Join(dir, packageJSON))
+	if err != nil {
+		return false
 	}
-	for file, language := range otherLanguages {
-		if _, err := os.Stat(filepath.Join(dir, file)); err == nil {
-			return fmt.Errorf("%w: %s has a %s, and only Go contracts are built here: run a %s contract as a service and deploy a %s package",
-				ErrNoContract, dir, file, language, Service)
+	p, err := parseNodePackage(raw)
+	if err != nil {
+		return strings.Contains(string(raw), `"fabric-`)
+	}
+	return p.isContract()
+}
+
+// hasJava reports whether a directory holds a Java project that names the shim.
+func hasJava(dir string) bool {
+	for _, name := range javaProjects {
+		if raw, err := os.ReadFile(filepath.Join(dir, name)); err == nil && strings.Contains(string(raw), "fabric-chaincode-shim") {
+			return true
 		}
 	}
-	return fmt.Errorf("%w: want Go files of package main in one of %s", ErrNoContract, strings.Join(looked, ", "))
+	return false
 }
 
 // hasMain reports whether a directory holds a Go program. One with mistakes counts: its compiler says what they are.

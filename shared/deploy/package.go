@@ -35,6 +35,8 @@ type Type string
 // The types of packages.
 const (
 	Golang  Type = "golang" // source under src/
+	Node    Type = "node"   // package.json and what it needs under src/
+	Java    Type = "java"   // a Maven or Gradle project, or jars, under src/
 	Service Type = "ccaas"  // connection.json
 	Binary  Type = "binary" // bin/chaincode, an executable for one platform
 )
@@ -161,7 +163,7 @@ func parseMetadata(raw []byte, m *Metadata) error {
 		return fmt.Errorf("%w: label %.140q: want letters, digits and _ . + -, the first a letter or digit, at most %d", ErrInvalidPackage, m.Label, maxLabel)
 	}
 	switch m.Type {
-	case Service:
+	case Service, Node, Java:
 	case Golang:
 		if !validImportPath(m.Path) {
 			return fmt.Errorf("%w: path %q is no import path", ErrInvalidPackage, m.Path)
@@ -173,7 +175,7 @@ func parseMetadata(raw []byte, m *Metadata) error {
 	case "":
 		return fmt.Errorf("%w: %s names no type", ErrInvalidPackage, metadataFile)
 	default:
-		return fmt.Errorf("%w: type %q: want %s, %s or %s", ErrUnsupportedPackage, m.Type, Golang, Service, Binary)
+		return fmt.Errorf("%w: type %q: want %s, %s, %s, %s or %s", ErrUnsupportedPackage, m.Type, Golang, Node, Java, Service, Binary)
 	}
 	return nil
 }
@@ -218,6 +220,17 @@ func (p *Package) readCode() error {
 			found = true
 		case p.Type == Golang && strings.HasPrefix(e.name, sourceDir) && strings.HasSuffix(e.name, ".go"):
 			found = true
+		case p.Type == Node && e.name == sourceDir+packageJSON:
+			found = true
+			raw, err := io.ReadAll(e.body)
+			if err != nil {
+				return err
+			}
+			if _, err := parseNodePackage(raw); err != nil {
+				return fmt.Errorf("%w: %w", ErrInvalidPackage, err)
+			}
+		case p.Type == Java && isJavaSource(e.name):
+			found = true
 		}
 		return nil
 	})
@@ -226,7 +239,8 @@ func (p *Package) readCode() error {
 	}
 	p.Indexes = sortedByName(indexes)
 	if !found {
-		want := map[Type]string{Service: connectionFile, Binary: programFile, Golang: "a Go file under " + sourceDir}[p.Type]
+		want := map[Type]string{Service: connectionFile, Binary: programFile, Golang: "a Go file under " + sourceDir,
+			Node: sourceDir + packageJSON, Java: "a pom.xml, build.gradle or jar in " + sourceDir}[p.Type]
 		return fmt.Errorf("%w: it lacks %s, which type %s wants", ErrInvalidPackage, want, p.Type)
 	}
 	return nil

@@ -101,9 +101,8 @@ func (r *runner) newHost(ctx context.Context) (chaincode.Host, error) {
 		return r.newService(ready.connection, r.id)
 	}
 	config := r.manager.config
-	return chaincode.NewProcess(chaincode.ProcessConfig{
+	process := chaincode.ProcessConfig{
 		Name:         r.id,
-		Path:         ready.program,
 		Env:          config.Env,
 		Transport:    config.Transport,
 		StartTimeout: config.StartTimeout,
@@ -111,7 +110,30 @@ func (r *runner) newHost(ctx context.Context) (chaincode.Host, error) {
 		IdleTimeout:  config.IdleTimeout,
 		LogRate:      config.LogRate,
 		Logger:       config.Logger.With(slog.String("label", r.label)),
-	})
+	}
+	if err := r.command(&process, ready.program); err != nil {
+		return nil, err
+	}
+	return chaincode.NewProcess(process)
+}
+
+// javaStart is how long a Java contract may take to start at least: on a busy machine its virtual machine takes half a minute.
+const javaStart = 2 * time.Minute
+
+// command says how a program is run. The shims of Node and Java dial TCP alone, and have flags of their own.
+func (r *runner) command(process *chaincode.ProcessConfig, program string) (err error) {
+	switch r.packageType() {
+	case Node:
+		process.Path, process.Args, err = nodeCommand(program)
+		process.Dir, process.Transport, process.AddressFlag = program, chaincode.TCP, "--peer.address"
+	case Java:
+		process.Path, process.Args, err = javaCommand(program)
+		process.Transport, process.AddressFlag = chaincode.TCP, "--peerAddress"
+		process.StartTimeout = max(process.StartTimeout, javaStart)
+	default:
+		process.Path = program
+	}
+	return err
 }
 
 func (r *runner) newService(c *Connection, name string) (chaincode.Host, error) {

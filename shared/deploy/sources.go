@@ -12,6 +12,18 @@ type Sources struct {
 	Embedded []string // those of embedded files, and of index definitions
 }
 
+// Sources lists the sources of a contract. Of a Node or Java contract all that lies in its directory is source.
+func (c *Contract) Sources(ctx context.Context, config BuildConfig) (*Sources, error) {
+	if c.Type == Golang {
+		return FindSources(ctx, c.Dir, config)
+	}
+	dir, err := filepath.Abs(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Sources{Dirs: []string{dir}}, nil
+}
+
 // FindSources lists the sources of the Go main package in a directory. It does so too for source with mistakes, as far as
 // the toolchain understands it.
 func FindSources(ctx context.Context, dir string, config BuildConfig) (*Sources, error) {

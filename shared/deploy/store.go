@@ -20,8 +20,8 @@ import (
 // A manager's directory:
 //
 //	packages/LABEL.SHA256.tar.gz   as they came
-//	programs/SHA256/chaincode      built or unpacked from the package with this hash
-//	programs/SHA256/sha256         of that program, in hex
+//	programs/SHA256/chaincode      built or unpacked from the package with this hash: a program, or a directory for Node and Java
+//	programs/SHA256/sha256         of that, in hex
 //	bindings.json
 //
 // Packages and bindings are durable when the call that made them returns. Programs are made again from their package
@@ -162,7 +162,7 @@ func (m *Manager) Verify(ctx context.Context) error {
 
 // A ready package can be run.
 type ready struct {
-	program    string      // path, or
+	program    string      // path of a program, or of a Node or Java contract's directory, or
 	connection *Connection // of a service
 }
 
@@ -195,7 +195,7 @@ func (m *Manager) readyProgram(hash string) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "chaincode")
-	got, err := fileHash(path)
+	got, err := treeHash(path)
 	if err != nil {
 		return "", err
 	}
@@ -240,11 +240,16 @@ func (m *Manager) prepare(ctx context.Context, p *Package) (*ready, error) {
 		return nil, err
 	}
 	program := filepath.Join(result, "chaincode")
-	if p.Type == Golang {
-		build := m.config.Build
-		build.Platform = "" // it runs here
+	build := m.config.Build
+	build.Platform = "" // it runs here
+	switch p.Type {
+	case Golang:
 		err = buildPackage(ctx, code, p.Path, program, build)
-	} else {
+	case Node:
+		err = prepareNode(ctx, code, program, build)
+	case Java:
+		err = prepareJava(ctx, code, program, build)
+	default:
 		err = os.Rename(filepath.Join(code, filepath.FromSlash(programFile)), program)
 	}
 	if err != nil {
@@ -269,12 +274,12 @@ func (m *Manager) prepare(ctx context.Context, p *Package) (*ready, error) {
 	return &ready{program: filepath.Join(place, "chaincode")}, nil
 }
 
-// seal makes a program executable and writes its hash beside it.
+// seal makes a program executable, or a directory readable, and writes its hash beside it.
 func seal(program string) error {
 	if err := os.Chmod(program, 0o500); err != nil {
 		return err
 	}
-	hash, err := fileHash(program)
+	hash, err := treeHash(program)
 	if err != nil {
 		return err
 	}

@@ -7,13 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
-	"time"
 )
 
 // passedOn are the variables of the environment that reach the go command: they say where it is, where it keeps things and
@@ -43,9 +40,9 @@ func newToolchain(config BuildConfig) (*toolchain, error) {
 	if t.command == "" {
 		t.command = "go"
 	}
-	path, err := exec.LookPath(t.command)
+	path, err := find(t.command, "a Go contract")
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoToolchain, err)
+		return nil, err
 	}
 	t.command = path
 	if t.platform == "" {
@@ -54,16 +51,7 @@ func newToolchain(config BuildConfig) (*toolchain, error) {
 	if !platforms.MatchString(t.platform) {
 		return nil, fmt.Errorf("%w: platform %q", ErrUnsupportedPackage, t.platform)
 	}
-	environ := config.Environ
-	if environ == nil {
-		environ = os.Environ()
-	}
-	for _, variable := range environ {
-		name, _, _ := strings.Cut(variable, "=")
-		if slices.Contains(passedOn, name) {
-			t.env = append(t.env, variable)
-		}
-	}
+	t.env = environment(config.Environ, passedOn)
 	goos, goarch, _ := strings.Cut(t.platform, "/")
 	// A GOFLAGS of the user's go env file is overruled by any that is not empty.
 	t.env = append(t.env, "GOOS="+goos, "GOARCH="+goarch, "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
@@ -165,24 +153,7 @@ func (t *toolchain) version(ctx context.Context) (string, error) {
 
 // run returns the go command's output; what it says when it fails is a *BuildError.
 func (t *toolchain) run(ctx context.Context, dir string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, t.command, args...)
-	cmd.Dir = dir
-	cmd.Env = t.env
-	cmd.WaitDelay = 5 * time.Second
-	var out bytes.Buffer
-	said := &head{limit: maxBuildOutput}
-	cmd.Stdout, cmd.Stderr = &out, said
-	err := cmd.Run()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return out.Bytes(), nil
-	case ctx.Err() != nil:
-		return nil, fmt.Errorf("run go %s in %s: %w", args[0], dir, ctx.Err())
-	case errors.As(err, &exit):
-		return nil, &BuildError{dir, strings.TrimSpace(said.String())}
-	}
-	return nil, fmt.Errorf("run go %s in %s: %w", args[0], dir, err)
+	return runTool(ctx, t.command, t.env, dir, args...)
 }
 
 // inside reports whether a path is a directory or below it, links followed.

@@ -18,7 +18,7 @@ import (
 // WatchDelay is how long a directory must be quiet before a change is told: an editor or a git checkout writes many files.
 const WatchDelay = 150 * time.Millisecond
 
-// A Watcher tells when the source of a contract has changed: what the Go toolchain reads, but for tests, hidden files and
+// A Watcher tells when the source of a contract has changed: what its language's tools read, but for Go's tests, hidden files and
 // editors' temporary files. It watches a directory with all below it, also what is made later, and the directories that it is
 // told to follow. Follow is safe for concurrent use.
 type Watcher struct {
@@ -145,8 +145,12 @@ func (w *Watcher) watchTree(top string) (source bool, err error) {
 	return source, err
 }
 
-// sourceSuffixes are of what the Go toolchain compiles, without cgo, or is told by.
-var sourceSuffixes = []string{".go", ".s", ".h", ".syso", ".mod", ".sum", ".work"}
+// sourceSuffixes are of what the Go toolchain compiles, without cgo, or is told by, and of what Node and Java contracts are made.
+var sourceSuffixes = []string{
+	".go", ".s", ".h", ".syso", ".mod", ".sum", ".work",
+	".js", ".cjs", ".mjs", ".ts", ".cts", ".mts", ".json",
+	".java", ".kt", ".xml", ".gradle", ".kts", ".properties",
+}
 
 // source reports whether a file is one that a build may read.
 func (w *Watcher) source(path string) bool {
@@ -171,7 +175,7 @@ func (w *Watcher) ignored(path string) bool {
 		return false
 	}
 	for name := range strings.SplitSeq(filepath.ToSlash(relative), "/") {
-		if name == "node_modules" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "#") || strings.HasSuffix(name, "~") ||
+		if name == modulesDir || name == "target" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "#") || strings.HasSuffix(name, "~") ||
 			strings.HasSuffix(name, ".swp") || strings.HasSuffix(name, ".tmp") || name == "4913" { // vim tries whether it can write this one
 			return true
 		}

@@ -62,15 +62,11 @@ func load(ctx context.Context, c *manifest.Chaincode, build deploy.BuildConfig) 
 	if err != nil {
 		return nil, invalid(err)
 	}
-	program, err := deploy.Build(ctx, contract.Dir, build)
+	prepared, err := contract.Prepare(ctx, build)
 	if err != nil {
 		return nil, installError(err)
 	}
-	executable, err := os.ReadFile(program.Path)
-	if err != nil {
-		return nil, fmt.Errorf("read the program of %s: %w", c.Name, err)
-	}
-	raw, err := deploy.PackBinary(c.Name, program.Platform, executable, contract.Dir)
+	raw, err := prepared.Pack(c.Name)
 	if err != nil {
 		return nil, installError(err)
 	}
@@ -78,7 +74,7 @@ func load(ctx context.Context, c *manifest.Chaincode, build deploy.BuildConfig) 
 	if err != nil {
 		return nil, err
 	}
-	return &artifact{pkg: raw, id: pkg.ID, hash: program.Hash, indexes: pkg.Indexes}, nil
+	return &artifact{pkg: raw, id: pkg.ID, hash: prepared.Hash, indexes: pkg.Indexes}, nil
 }
 
 // applyChaincode makes a chaincode run what the manifest says under the definition it says. Another source is a new definition,

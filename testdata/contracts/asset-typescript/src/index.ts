@@ -1,0 +1,4 @@
+import 'reflect-metadata';
+import { AssetTransfer } from './assetTransfer';
+
+export const contracts = [AssetTransfer];
