@@ -42,9 +42,19 @@ type Invocation struct {
 	Tx        *simulate.Tx         // of Channel
 	LevelDB   bool                 // refuse rich queries, as a peer with LevelDB does
 
+	// Collection says what the transaction may do with one of the chaincode's collections, nil if there is none by the name. A
+	// nil function has none.
+	Collection func(ctx context.Context, name string) (*Collection, error)
+
 	// Call runs another chaincode within this transaction. channel is empty for the invocation's own, which shares Tx;
 	// on another channel a call is read only. The text of its error reaches the contract as it is. Nil refuses all calls.
 	Call func(ctx context.Context, channel, chaincode string, input *peer.ChaincodeInput) (*peer.Response, error)
+}
+
+// A Collection is one of private data, as a transaction may use it.
+type Collection struct {
+	simulate.Collection
+	Read, Write bool // what the creator of the transaction is allowed
 }
 
 // A Result is what a chaincode answered: success or failure, as the response's status says.

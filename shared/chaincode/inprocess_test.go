@@ -410,32 +410,32 @@ func TestMissingFeatures(t *testing.T) {
 	t.Parallel()
 	var inv *chaincode.Invocation
 	ask := map[string]func(shim.ChaincodeStubInterface) error{
-		"GET_STATE: private data is not available yet: collection c of chaincode test": func(s shim.ChaincodeStubInterface) error { _, err := s.GetPrivateData("c", "k"); return err },
-		"PUT_STATE: private data is not available yet: collection c of chaincode test": func(s shim.ChaincodeStubInterface) error { return s.PutPrivateData("c", "k", []byte("v")) },
-		"DEL_STATE: private data is not available yet: collection c of chaincode test": func(s shim.ChaincodeStubInterface) error { return s.DelPrivateData("c", "k") },
-		"PURGE_PRIVATE_DATA: private data is not available yet: collection c of chaincode test": func(s shim.ChaincodeStubInterface) error {
+		"GET_STATE: collection alpha/test/c could not be found": func(s shim.ChaincodeStubInterface) error { _, err := s.GetPrivateData("c", "k"); return err },
+		"PUT_STATE: collection alpha/test/c could not be found": func(s shim.ChaincodeStubInterface) error { return s.PutPrivateData("c", "k", []byte("v")) },
+		"DEL_STATE: collection alpha/test/c could not be found": func(s shim.ChaincodeStubInterface) error { return s.DelPrivateData("c", "k") },
+		"PURGE_PRIVATE_DATA: collection alpha/test/c could not be found": func(s shim.ChaincodeStubInterface) error {
 			return s.PurgePrivateData("c", "k")
 		},
-		"GET_PRIVATE_DATA_HASH: private data is not available yet: collection c of chaincode test": func(s shim.ChaincodeStubInterface) error {
+		"GET_PRIVATE_DATA_HASH: collection [c] not defined in the collection config for chaincode [test]": func(s shim.ChaincodeStubInterface) error {
 			_, err := s.GetPrivateDataHash("c", "k")
 			return err
 		},
-		"GET_STATE_MULTIPLE: private data is not available yet: collection c of chaincode test": func(s shim.ChaincodeStubInterface) error {
+		"GET_STATE_MULTIPLE: collection alpha/test/c could not be found": func(s shim.ChaincodeStubInterface) error {
 			_, err := s.GetMultiplePrivateData("c", "k")
 			return err
 		},
-		"GET_STATE_BY_RANGE: private data is not available yet: collection c of chaincode test": func(s shim.ChaincodeStubInterface) error {
+		"GET_STATE_BY_RANGE: collection alpha/test/c could not be found": func(s shim.ChaincodeStubInterface) error {
 			_, err := s.GetPrivateDataByRange("c", "a", "z")
 			return err
 		},
-		"GET_STATE_METADATA: private data is not available yet: collection c of chaincode test": func(s shim.ChaincodeStubInterface) error {
+		"GET_STATE_METADATA: collection alpha/test/c could not be found": func(s shim.ChaincodeStubInterface) error {
 			_, err := s.GetPrivateDataValidationParameter("c", "k")
 			return err
 		},
-		"PUT_STATE_METADATA: private data is not available yet: collection c of chaincode test": func(s shim.ChaincodeStubInterface) error {
+		"PUT_STATE_METADATA: collection alpha/test/c could not be found": func(s shim.ChaincodeStubInterface) error {
 			return s.SetPrivateDataValidationParameter("c", "k", nil)
 		},
-		"GET_QUERY_RESULT: private data is not available yet: collection c of chaincode test": func(s shim.ChaincodeStubInterface) error {
+		"GET_QUERY_RESULT: collection alpha/test/c could not be found": func(s shim.ChaincodeStubInterface) error {
 			_, err := s.GetPrivateDataQueryResult("c", "{}")
 			return err
 		},

@@ -34,15 +34,16 @@ func (e *execution) getRange(ctx context.Context, m *peer.GetStateByRange) ([]by
 	if err != nil {
 		return nil, err
 	}
-	if err := e.private(m.Collection); err != nil {
+	c, err := e.forReading(ctx, m.Collection)
+	if err != nil {
 		return nil, err
 	}
 	ns := e.inv.Chaincode
-	if page == nil {
+	if page == nil || c != nil { // private data has no pages
 		if len(e.queries) == maxOpenQueries {
 			return nil, errTooManyQueries
 		}
-		it, err := e.inv.Tx.Range(ctx, ns, m.StartKey, m.EndKey)
+		it, err := e.rangeOf(ctx, c, m.StartKey, m.EndKey)
 		if err != nil {
 			return nil, err
 		}
@@ -54,6 +55,13 @@ func (e *execution) getRange(ctx context.Context, m *peer.GetStateByRange) ([]by
 	}
 	defer it.Close()
 	return e.page(ctx, it)
+}
+
+func (e *execution) rangeOf(ctx context.Context, c *Collection, start, end string) (*simulate.Iterator, error) {
+	if c != nil {
+		return e.inv.Tx.PrivateRange(ctx, e.inv.Chaincode, c.Collection, start, end)
+	}
+	return e.inv.Tx.Range(ctx, e.inv.Chaincode, start, end)
 }
 
 // pageOf reads the wish for a page, nil if there is none.
@@ -150,10 +158,14 @@ func (e *execution) getQueryResult(ctx context.Context, m *peer.GetQueryResult) 
 	if err != nil {
 		return nil, err
 	}
-	if err := e.private(m.Collection); err != nil {
+	c, err := e.forReading(ctx, m.Collection)
+	if err != nil {
 		return nil, err
 	}
 	ns := e.inv.Chaincode
+	if c != nil {
+		return e.privateQuery(ctx, c, m.Query)
+	}
 	switch {
 	case e.inv.LevelDB && page != nil:
 		return nil, errRichPage
@@ -174,6 +186,24 @@ func (e *execution) getQueryResult(ctx context.Context, m *peer.GetQueryResult) 
 		return nil, err
 	}
 	return e.open(ctx, &query{next: rows(ns, it), close: it.Close})
+}
+
+// privateQuery answers a rich query of private data, which has no pages.
+func (e *execution) privateQuery(ctx context.Context, c *Collection, text string) ([]byte, error) {
+	if len(e.queries) == maxOpenQueries {
+		return nil, errTooManyQueries
+	}
+	if e.inv.LevelDB {
+		if err := e.inv.Tx.QueryPrivate(); err != nil {
+			return nil, err
+		}
+		return nil, errRichQuery
+	}
+	it, err := e.inv.Tx.PrivateQuery(ctx, e.inv.Chaincode, c.Collection, text)
+	if err != nil {
+		return nil, err
+	}
+	return e.open(ctx, &query{next: rows(e.inv.Chaincode, it), close: it.Close})
 }
 
 // open enters an iterator and answers with its first rows.

@@ -14,7 +14,6 @@ import (
 
 // What a chaincode may ask for but does not get.
 var (
-	errPrivateData = errors.New("private data is not available yet")
 	errPrivateInit = errors.New("private data APIs are not allowed in chaincode Init()")
 	errRichQuery   = errors.New("ExecuteQuery not supported for leveldb")
 	errRichPage    = errors.New("ExecuteQueryWithMetadata not supported for leveldb")
@@ -81,46 +80,100 @@ func encoded(message proto.Message) ([]byte, error) {
 	return payload, nil
 }
 
-// private refuses what concerns a collection; the empty name is the public state.
-func (e *execution) private(collection string) error {
-	switch {
-	case collection == "":
-		return nil
-	case e.inv.Init:
-		return errPrivateInit
-	default:
-		return fmt.Errorf("%w: collection %s of chaincode %s", errPrivateData, collection, e.inv.Chaincode)
+// forReading returns the collection that a request reads from, nil for the public state.
+func (e *execution) forReading(ctx context.Context, name string) (*Collection, error) {
+	if name == "" {
+		return nil, nil
 	}
+	c, err := e.collection(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if !c.Read {
+		return nil, fmt.Errorf("tx creator does not have read access permission on privatedata in chaincodeName:%s collectionName: %s", e.inv.Chaincode, name)
+	}
+	return c, nil
+}
+
+// forWriting returns the collection that a request writes to, nil for the public state.
+func (e *execution) forWriting(ctx context.Context, name string) (*Collection, error) {
+	if name == "" {
+		return nil, nil
+	}
+	c, err := e.collection(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if !c.Write {
+		return nil, fmt.Errorf("tx creator does not have write access permission on privatedata in chaincodeName:%s collectionName: %s", e.inv.Chaincode, name)
+	}
+	return c, nil
+}
+
+func (e *execution) collection(ctx context.Context, name string) (*Collection, error) {
+	c, err := e.findCollection(ctx, name)
+	if err == nil && c == nil {
+		err = fmt.Errorf("collection %s/%s/%s could not be found", e.inv.Channel, e.inv.Chaincode, name)
+	}
+	return c, err
+}
+
+func (e *execution) findCollection(ctx context.Context, name string) (*Collection, error) {
+	if e.inv.Init {
+		return nil, errPrivateInit
+	}
+	if e.inv.Collection == nil {
+		return nil, nil
+	}
+	return e.inv.Collection(ctx, name)
 }
 
 func (e *execution) getState(ctx context.Context, m *peer.GetState) ([]byte, error) {
-	if err := e.private(m.Collection); err != nil {
+	c, err := e.forReading(ctx, m.Collection)
+	if err != nil {
 		return nil, err
+	}
+	if c != nil {
+		return e.inv.Tx.GetPrivateData(ctx, e.inv.Chaincode, c.Collection, m.Key)
 	}
 	return e.inv.Tx.GetState(ctx, e.inv.Chaincode, m.Key)
 }
 
 func (e *execution) getMultipleStates(ctx context.Context, m *peer.GetStateMultiple) ([]byte, error) {
-	if err := e.private(m.Collection); err != nil {
+	c, err := e.forReading(ctx, m.Collection)
+	if err != nil {
 		return nil, err
 	}
-	values, err := e.inv.Tx.GetMultipleStates(ctx, e.inv.Chaincode, m.Keys)
+	var values [][]byte
+	if c != nil {
+		values, err = e.inv.Tx.GetMultiplePrivateData(ctx, e.inv.Chaincode, c.Collection, m.Keys)
+	} else {
+		values, err = e.inv.Tx.GetMultipleStates(ctx, e.inv.Chaincode, m.Keys)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return encoded(&peer.GetStateMultipleResult{Values: values})
 }
 
-func (e *execution) putState(_ context.Context, m *peer.PutState) ([]byte, error) {
-	if err := e.private(m.Collection); err != nil {
+func (e *execution) putState(ctx context.Context, m *peer.PutState) ([]byte, error) {
+	c, err := e.forWriting(ctx, m.Collection)
+	if err != nil {
 		return nil, err
+	}
+	if c != nil {
+		return nil, e.inv.Tx.PutPrivateData(e.inv.Chaincode, c.Name, m.Key, m.Value)
 	}
 	return nil, e.inv.Tx.PutState(e.inv.Chaincode, m.Key, m.Value)
 }
 
-func (e *execution) delState(_ context.Context, m *peer.DelState) ([]byte, error) {
-	if err := e.private(m.Collection); err != nil {
+func (e *execution) delState(ctx context.Context, m *peer.DelState) ([]byte, error) {
+	c, err := e.forWriting(ctx, m.Collection)
+	if err != nil {
 		return nil, err
+	}
+	if c != nil {
+		return nil, e.inv.Tx.DelPrivateData(e.inv.Chaincode, c.Name, m.Key)
 	}
 	return nil, e.inv.Tx.DelState(e.inv.Chaincode, m.Key)
 }
@@ -149,10 +202,16 @@ func (e *execution) writeBatch(ctx context.Context, m *peer.WriteBatchState) ([]
 }
 
 func (e *execution) getMetadata(ctx context.Context, m *peer.GetStateMetadata) ([]byte, error) {
-	if err := e.private(m.Collection); err != nil {
+	c, err := e.forReading(ctx, m.Collection)
+	if err != nil {
 		return nil, err
 	}
-	entries, err := e.inv.Tx.GetStateMetadata(ctx, e.inv.Chaincode, m.Key)
+	var entries map[string][]byte
+	if c != nil {
+		entries, err = e.inv.Tx.GetPrivateMetadata(ctx, e.inv.Chaincode, c.Name, m.Key)
+	} else {
+		entries, err = e.inv.Tx.GetStateMetadata(ctx, e.inv.Chaincode, m.Key)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -163,26 +222,39 @@ func (e *execution) getMetadata(ctx context.Context, m *peer.GetStateMetadata) (
 	return encoded(result)
 }
 
-func (e *execution) putMetadata(_ context.Context, m *peer.PutStateMetadata) ([]byte, error) {
-	if err := e.private(m.Collection); err != nil {
+func (e *execution) putMetadata(ctx context.Context, m *peer.PutStateMetadata) ([]byte, error) {
+	c, err := e.forWriting(ctx, m.Collection)
+	if err != nil {
 		return nil, err
 	}
 	entries := map[string][]byte{m.Metadata.GetMetakey(): m.Metadata.GetValue()}
+	if c != nil {
+		return nil, e.inv.Tx.SetPrivateMetadata(e.inv.Chaincode, c.Name, m.Key, entries)
+	}
 	return nil, e.inv.Tx.SetStateMetadata(e.inv.Chaincode, m.Key, entries)
 }
 
-func (e *execution) getPrivateDataHash(_ context.Context, m *peer.GetState) ([]byte, error) {
-	if e.inv.Init {
-		return nil, errPrivateInit
+// getPrivateDataHash needs no permission: the hash stands in the block.
+func (e *execution) getPrivateDataHash(ctx context.Context, m *peer.GetState) ([]byte, error) {
+	c, err := e.findCollection(ctx, m.Collection)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("%w: collection %s of chaincode %s", errPrivateData, m.Collection, e.inv.Chaincode)
+	if c == nil {
+		return nil, fmt.Errorf("collection [%s] not defined in the collection config for chaincode [%s]", m.Collection, e.inv.Chaincode)
+	}
+	return e.inv.Tx.GetPrivateDataHash(ctx, e.inv.Chaincode, c.Name, m.Key)
 }
 
-func (e *execution) purge(_ context.Context, m *peer.DelState) ([]byte, error) {
+func (e *execution) purge(ctx context.Context, m *peer.DelState) ([]byte, error) {
 	if m.Collection == "" {
 		return nil, errPurgePublic
 	}
-	return nil, e.private(m.Collection)
+	c, err := e.forWriting(ctx, m.Collection)
+	if err != nil {
+		return nil, err
+	}
+	return nil, e.inv.Tx.PurgePrivateData(e.inv.Chaincode, c.Name, m.Key)
 }
 
 // invoke runs another chaincode, or this one on another channel, as a part of this transaction. Its name may be given as

@@ -77,20 +77,30 @@ var Organizations = []string{"Org1MSP", "Org2MSP"}
 type Chaincode struct {
 	Channel, Name string
 	Policy        string // empty: the channel's default, the majority of its organisations
+	Collections   string // of private data, as Fabric's file has them; empty: none
 }
 
 // Chaincodes are all that scenarios call.
 var Chaincodes = []Chaincode{
-	{"alpha", "probe", "OR('Org1MSP.peer','Org2MSP.peer')"},
-	{"beta", "probe", "OR('Org1MSP.peer','Org2MSP.peer')"},
-	{"alpha", "other", "OR('Org1MSP.peer','Org2MSP.peer')"},
-	{"beta", "other", "OR('Org1MSP.peer','Org2MSP.peer')"},
-	{"alpha", "blank", "OR('Org1MSP.peer','Org2MSP.peer')"},
-	{"alpha", "probeand", "AND('Org1MSP.peer','Org2MSP.peer')"},
-	{"alpha", "probeoutof", "OutOf(2,'Org1MSP.peer','Org1MSP.member','Org2MSP.peer')"},
-	{"alpha", "probeorg2", "OR('Org2MSP.peer')"},
-	{"alpha", "probedefault", ""},
+	{"alpha", "probe", "OR('Org1MSP.peer','Org2MSP.peer')", collections},
+	{"beta", "probe", "OR('Org1MSP.peer','Org2MSP.peer')", ""},
+	{"alpha", "other", "OR('Org1MSP.peer','Org2MSP.peer')", ""},
+	{"beta", "other", "OR('Org1MSP.peer','Org2MSP.peer')", ""},
+	{"alpha", "blank", "OR('Org1MSP.peer','Org2MSP.peer')", ""},
+	{"alpha", "probeand", "AND('Org1MSP.peer','Org2MSP.peer')", ""},
+	{"alpha", "probeoutof", "OutOf(2,'Org1MSP.peer','Org1MSP.member','Org2MSP.peer')", ""},
+	{"alpha", "probeorg2", "OR('Org2MSP.peer')", ""},
+	{"alpha", "probedefault", "", ""},
 }
+
+// collections are those of the probe on alpha.
+const collections = `[
+	{"name": "shared", "policy": "OR('Org1MSP.member','Org2MSP.member')", "requiredPeerCount": 1, "memberOnlyRead": true, "memberOnlyWrite": true},
+	{"name": "org1only", "policy": "OR('Org1MSP.member')", "memberOnlyRead": true, "memberOnlyWrite": true},
+	{"name": "org1open", "policy": "OR('Org1MSP.member')"},
+	{"name": "brief", "policy": "OR('Org1MSP.member','Org2MSP.member')", "requiredPeerCount": 1, "blockToLive": 2, "memberOnlyRead": true, "memberOnlyWrite": true},
+	{"name": "both", "policy": "OR('Org1MSP.member','Org2MSP.member')", "requiredPeerCount": 1, "memberOnlyRead": true, "memberOnlyWrite": true,
+	 "endorsementPolicy": {"signaturePolicy": "AND('Org1MSP.peer','Org2MSP.peer')"}}]`
 
 // Identities are who the steps' users are, by the names in Users.
 type Identities map[string]*msp.Signer

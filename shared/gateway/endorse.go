@@ -76,7 +76,7 @@ func (e *Endpoint) Endorse(ctx context.Context, request *gateway.EndorseRequest)
 	proposal, failure := e.admit(ctx, channel, request.GetProposedTransaction())
 	var sim *simulation
 	if failure == nil {
-		sim, failure = e.simulate(ctx, channelName, view, proposal)
+		sim, failure = e.simulate(ctx, channel, view, proposal, endorsers[0].MSPID)
 	}
 	if failure == nil {
 		failure = responseError(sim.response)
@@ -85,14 +85,19 @@ func (e *Endpoint) Endorse(ctx context.Context, request *gateway.EndorseRequest)
 	if failure != nil {
 		return nil, endorseError(failure, request.GetTransactionId(), endorsers, named)
 	}
-	if !named {
-		if endorsers, err = e.plan(ctx, channel, view, proposal, sim, endorsers); err != nil {
-			return nil, err
+	if named {
+		if other, failure := e.agree(ctx, channel, view, proposal, sim, endorsers); failure != nil {
+			return nil, endorseError(failure, request.GetTransactionId(), []*msp.Signer{other}, true)
 		}
+	} else if endorsers, err = e.plan(ctx, channel, view, proposal, sim, endorsers); err != nil {
+		return nil, err
 	}
 	endorsed, err := endorse(proposal, sim, endorsers)
 	if err != nil {
 		return nil, &Error{Kind: Internal, Stage: stage, Code: codes.Aborted, Message: "failed to assemble transaction: " + err.Error(), Cause: err}
+	}
+	if err := channel.Stage(ctx, view, proposal.TxID, sim.rwset, sim.private); err != nil {
+		return nil, storeError(stage, "channel "+channelName, err)
 	}
 	for _, e := range endorsed.endorsements { // when the transaction comes back, they need not be verified
 		channel.Config().MSPs.Vouch(e.Endorser, wire.EndorsedMessage(endorsed.responsePayload, e.Endorser), e.Signature)
@@ -147,10 +152,15 @@ func (s *Service) endorsers(channel *ledger.Channel, first string, named []strin
 }
 
 // plan chooses the fewest of the endorsers, the first ones rather than the last, whose endorsements satisfy every policy that
-// the simulated writes call for.
+// the simulated writes call for. It takes only such as may see the private data that was read.
 func (s *Service) plan(ctx context.Context, channel *ledger.Channel, view ledger.View, p *wire.Proposal, sim *simulation, endorsers []*msp.Signer) ([]*msp.Signer, error) {
 	if len(endorsers) == 1 {
 		return endorsers, nil
+	}
+	all := endorsers
+	endorsers, err := s.members(ctx, channel, view, sim, len(p.Transient) > 0, all)
+	if err != nil {
+		return nil, err
 	}
 	enough := func(chosen []*msp.Signer) (bool, error) {
 		var identities []*msp.Identity
@@ -165,6 +175,13 @@ func (s *Service) plan(ctx context.Context, channel *ledger.Channel, view ledger
 	ok, err := enough(chosen)
 	if err != nil {
 		return nil, storeError("endorse", "channel "+channel.Name(), err)
+	}
+	if !ok && len(p.Transient) > 0 && len(endorsers) < len(all) {
+		if ok, err := enough(all); err != nil {
+			return nil, storeError("endorse", "channel "+channel.Name(), err)
+		} else if ok {
+			return nil, needsOutsiders(sim)
+		}
 	}
 	if !ok {
 		return nil, &Error{Kind: EndorsementPolicyFailure, Stage: "endorse", Code: codes.FailedPrecondition,

@@ -37,7 +37,7 @@ func (e *Endpoint) Evaluate(ctx context.Context, request *gateway.EvaluateReques
 	proposal, failure := e.admit(ctx, channel, request.GetProposedTransaction())
 	var sim *simulation
 	if failure == nil {
-		sim, failure = e.read(ctx, channel, proposal)
+		sim, failure = e.read(ctx, channel, proposal, asked[0].MSPID)
 	}
 	if failure != nil {
 		return nil, evaluateError(failure, request.GetTransactionId(), asked)
@@ -73,7 +73,7 @@ func (e *Endpoint) evaluators(ctx context.Context, channel *ledger.Channel, name
 
 // read simulates a proposal on a state of the channel that is one: where the store has no snapshots, what was read is checked
 // again, and the simulation repeated if a commit ran across it.
-func (s *Service) read(ctx context.Context, channel *ledger.Channel, p *wire.Proposal) (*simulation, *endorserError) {
+func (s *Service) read(ctx context.Context, channel *ledger.Channel, p *wire.Proposal, mspID string) (*simulation, *endorserError) {
 	// While the first is under way it is found out whether this process knows where the channel's end is.
 	now := make(chan uint64, 1)
 	if s.Ledger.Shared {
@@ -87,7 +87,7 @@ func (s *Service) read(ctx context.Context, channel *ledger.Channel, p *wire.Pro
 		if err != nil {
 			return nil, viewError(err)
 		}
-		sim, failure := s.simulate(ctx, channel.Name(), view, p)
+		sim, failure := s.simulate(ctx, channel, view, p, mspID)
 		height, fixed := view.Savepoint(), view.Fixed()
 		view.Close()
 		if failure == nil {
@@ -112,7 +112,7 @@ func (s *Service) read(ctx context.Context, channel *ledger.Channel, p *wire.Pro
 			}
 			continue
 		}
-		same, height, err := channel.Unchanged(ctx, sim.rwset, sim.height)
+		same, height, err := channel.Unchanged(ctx, sim.seen(), sim.height)
 		if err != nil {
 			return nil, viewError(err)
 		}
@@ -124,6 +124,14 @@ func (s *Service) read(ctx context.Context, channel *ledger.Channel, p *wire.Pro
 	e := failed(MVCCReadConflict, "the state changed under each of %d evaluations: try again", s.Attempts)
 	e.cause = errRace
 	return nil, e
+}
+
+// seen is all that a simulation read: what the read-write set says, and what queries of private data saw.
+func (sim *simulation) seen() *wire.RWSet {
+	if sim.queries == nil {
+		return sim.rwset
+	}
+	return &wire.RWSet{Namespaces: slices.Concat(sim.rwset.Namespaces, sim.queries.Namespaces)}
 }
 
 var errRace = errors.New("lost the race")

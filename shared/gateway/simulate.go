@@ -26,6 +26,10 @@ type simulation struct {
 	rwset    *wire.RWSet // nil if the chaincode failed
 	results  []byte      // the read-write set's bytes
 	height   uint64      // blocks in the state it ran on
+
+	private     wire.PrivateSet          // what was written to collections
+	collections []simulate.CollectionUse // those touched
+	queries     *wire.RWSet              // what queries of private data saw, nil if there were none
 }
 
 // An endorserError is why an endorser did not endorse, as a peer would put it. Peers of other organisations are asked again
@@ -50,10 +54,11 @@ func failed(kind Kind, format string, args ...any) *endorserError {
 	return &endorserError{kind: kind, code: codes.Aborted, message: fmt.Sprintf(format, args...), retry: true}
 }
 
-// simulate runs a proposal's chaincode over a view of its channel.
-func (s *Service) simulate(ctx context.Context, channel string, view ledger.View, p *wire.Proposal) (*simulation, *endorserError) {
+// simulate runs a proposal's chaincode over a view of its channel, as an organisation's endorser: with the private values that
+// the organisation holds.
+func (s *Service) simulate(ctx context.Context, channel *ledger.Channel, view ledger.View, p *wire.Proposal, mspID string) (*simulation, *endorserError) {
 	tx := simulate.New(view, p.TxID)
-	run := &run{Service: s, proposal: p, channel: channel, view: view, tx: tx}
+	run := &run{Service: s, proposal: p, mspID: mspID, channel: channel, view: view, tx: tx}
 	definition, err := run.invocable(ctx, p.Chaincode)
 	if errors.Is(err, ledger.ErrUnavailable) {
 		return nil, executionError(p.TxID, err)
@@ -63,7 +68,7 @@ func (s *Service) simulate(ctx context.Context, channel string, view ledger.View
 		if errors.Is(err, ledger.ErrNotFound) {
 			kind = NotFound
 		}
-		e := failed(kind, "make sure the chaincode %s has been successfully defined on channel %s and try again: %v", p.Chaincode, channel, err)
+		e := failed(kind, "make sure the chaincode %s has been successfully defined on channel %s and try again: %v", p.Chaincode, channel.Name(), err)
 		e.cause = err
 		return nil, e
 	}
@@ -85,6 +90,10 @@ func (s *Service) simulate(ctx context.Context, channel string, view ledger.View
 	if sim.rwset, err = tx.Results(); err == nil {
 		sim.results, err = sim.rwset.Marshal()
 	}
+	sim.private, sim.collections = tx.Private(), tx.Collections()
+	if err == nil {
+		sim.queries, err = tx.Queries()
+	}
 	if err != nil {
 		return nil, executionError(p.TxID, err)
 	}
@@ -102,7 +111,14 @@ func tooLarge(sim *simulation) *endorserError {
 			}
 		}
 	}
-	if size := len(sim.results) + len(sim.response.Payload) + len(sim.event.GetPayload()); size > MaxTransaction {
+	size := len(sim.results) + len(sim.response.Payload) + len(sim.event.GetPayload())
+	for _, part := range sim.private {
+		size += len(part.Raw)
+		if err := privateTooLarge(part); err != nil {
+			return err
+		}
+	}
+	if size > MaxTransaction {
 		e := failed(TooLarge, "the transaction has %d bytes, the limit is %d", size, MaxTransaction)
 		e.limit = MaxTransaction
 		return e
@@ -141,7 +157,8 @@ func executionError(txID string, err error) *endorserError {
 type run struct {
 	*Service
 	proposal *wire.Proposal
-	channel  string
+	mspID    string // the organisation for which it is
+	channel  *ledger.Channel
 	view     ledger.View
 	tx       *simulate.Tx
 }
@@ -152,7 +169,7 @@ func (r *run) invocable(ctx context.Context, name string) (*ledger.Definition, e
 	if err != nil {
 		return nil, err
 	}
-	definition, err := r.definitions.of(ctx, r.channel, r.view, name, sequence)
+	definition, err := r.definitions.of(ctx, r.channel.Name(), r.view, name, sequence)
 	if err != nil {
 		return nil, err
 	}
@@ -170,15 +187,18 @@ func (e *undefinedError) Unwrap() error { return ledger.ErrNotFound }
 
 // execute runs one chaincode in the transaction.
 func (r *run) execute(ctx context.Context, name string, input *peer.ChaincodeInput, isInit bool) (*chaincode.Result, error) {
-	host, err := r.Chaincodes.Host(ctx, r.channel, name)
+	host, err := r.Chaincodes.Host(ctx, r.channel.Name(), name)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.ChaincodeTime)
 	defer cancel()
 	return host.Execute(ctx, &chaincode.Invocation{
-		Channel: r.channel, Chaincode: name, Proposal: r.proposal, Input: input, Init: isInit, Tx: r.tx, Call: r.call,
+		Channel: r.channel.Name(), Chaincode: name, Proposal: r.proposal, Input: input, Init: isInit, Tx: r.tx, Call: r.call,
 		LevelDB: r.StateDatabase == LevelDB,
+		Collection: func(ctx context.Context, collection string) (*chaincode.Collection, error) {
+			return r.collection(ctx, name, collection)
+		},
 	})
 }
 
@@ -186,7 +206,7 @@ func (r *run) execute(ctx context.Context, name string, input *peer.ChaincodeInp
 // reads that channel's state as it is, and nothing of what it does is recorded.
 func (r *run) call(ctx context.Context, channel, name string, input *peer.ChaincodeInput) (*peer.Response, error) {
 	callee := r
-	if channel != "" && channel != r.channel {
+	if channel != "" && channel != r.channel.Name() {
 		other, err := r.Ledger.Channel(ctx, channel)
 		if errors.Is(err, ledger.ErrNotFound) {
 			return nil, fmt.Errorf("Failed to get policy manager for channel [%s]", channel) //lint:ignore ST1005 Fabric's text
@@ -202,10 +222,10 @@ func (r *run) call(ctx context.Context, channel, name string, input *peer.Chainc
 			return nil, err
 		}
 		defer view.Close()
-		callee = &run{Service: r.Service, proposal: r.proposal, channel: channel, view: view, tx: simulate.New(view, r.proposal.TxID)}
+		callee = &run{Service: r.Service, proposal: r.proposal, mspID: r.mspID, channel: other, view: view, tx: simulate.New(view, r.proposal.TxID)}
 	}
 	if _, err := callee.invocable(ctx, name); err != nil {
-		return nil, fmt.Errorf("execute failed: invalid invocation: [channel %s] failed to get chaincode container info for %s: %w", callee.channel, name, err)
+		return nil, fmt.Errorf("execute failed: invalid invocation: [channel %s] failed to get chaincode container info for %s: %w", callee.channel.Name(), name, err)
 	}
 	result, err := callee.execute(ctx, name, input, false)
 	if err == nil {

@@ -28,7 +28,7 @@ func (s *Service) EvaluateTransaction(ctx context.Context, r Request) (*Answer, 
 	if err != nil {
 		return nil, err
 	}
-	sim, failure := s.read(ctx, c.channel, c.proposal)
+	sim, failure := s.read(ctx, c.channel, c.proposal, c.endorsers[0].MSPID)
 	if failure != nil {
 		return nil, c.failed(failure, evaluateError)
 	}
@@ -261,7 +261,7 @@ func (k Kind) ofState() bool {
 
 // over runs the call on a view of the channel and makes a submission of it.
 func (c *call) over(ctx context.Context, view ledger.View) (*ledger.Submission, *simulation, error) {
-	sim, failure := c.simulate(ctx, c.channel.Name(), view, c.proposal)
+	sim, failure := c.simulate(ctx, c.channel, view, c.proposal, c.endorsers[0].MSPID)
 	if failure == nil {
 		failure = responseError(sim.response)
 	}
@@ -271,7 +271,11 @@ func (c *call) over(ctx context.Context, view ledger.View) (*ledger.Submission, 
 		})
 	}
 	endorsers := c.endorsers
-	if !c.named {
+	if c.named {
+		if other, failure := c.agree(ctx, c.channel, view, c.proposal, sim, endorsers); failure != nil {
+			return nil, nil, endorseError(failure, c.proposal.TxID, []*msp.Signer{other}, true)
+		}
+	} else {
 		var err error
 		if endorsers, err = c.plan(ctx, c.channel, view, c.proposal, sim, endorsers); err != nil {
 			return nil, nil, err
@@ -316,6 +320,7 @@ func (c *call) submission(sim *simulation, endorsers []*msp.Signer) (*ledger.Sub
 		Envelope: envelope,
 		Trusted:  true,
 		Fresh:    c.request.IdempotencyKey == "" && !c.tried,
+		Private:  sim.private,
 		Tx: &wire.Transaction{
 			TxID: p.TxID, Channel: p.Channel, Type: common.HeaderType_ENDORSER_TRANSACTION, Creator: p.Creator, Nonce: p.Nonce, Timestamp: p.Timestamp,
 			Payload: endorsed.payload, Signature: signature, Chaincode: p.Chaincode, Args: p.Input.Args, ResponsePayload: endorsed.responsePayload,

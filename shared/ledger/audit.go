@@ -132,12 +132,6 @@ func (r *replayer) block(ctx context.Context, number uint64) error {
 	if err != nil {
 		return err
 	}
-	if number > 0 {
-		r.commitHash = j.updates.commitHash(r.commitHash, j.codes)
-		if !bytes.Equal(wire.CommitHash(block), r.commitHash) {
-			return broken("commit hash is %x, the state's updates give %x", wire.CommitHash(block), r.commitHash)
-		}
-	}
 	batch := j.batch(r.hash)
 	if err := r.Scratch.Append(ctx, r.Channel, raw, batch); err != nil {
 		return fmt.Errorf("scratch store: %w", err)
@@ -178,7 +172,7 @@ func (r *replayer) signed(block *common.Block) error {
 	return nil
 }
 
-// judge gives the block's transactions their verdicts again.
+// judge gives the block's transactions their verdicts again, and compares what it does to the state.
 func (r *replayer) judge(ctx context.Context, block *common.Block, recorded []peer.TxValidationCode) (*judge, error) {
 	view, err := r.Scratch.View(ctx, r.Channel)
 	if err != nil {
@@ -216,7 +210,13 @@ func (r *replayer) judge(ctx context.Context, block *common.Block, recorded []pe
 			r.report.Invalid++
 		}
 	}
-	if err := j.log(ctx, block.Header); err != nil {
+	if block.Header.Number > 0 {
+		r.commitHash = j.updates.commitHash(r.commitHash, j.codes)
+		if !bytes.Equal(wire.CommitHash(block), r.commitHash) {
+			return nil, broken("commit hash is %x, the state's updates give %x", wire.CommitHash(block), r.commitHash)
+		}
+	}
+	if err := j.finish(ctx, block.Header); err != nil {
 		return nil, err
 	}
 	r.report.Blocks++

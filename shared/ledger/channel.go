@@ -293,7 +293,15 @@ func (c *Channel) layOver(ctx context.Context, view View) (*overlay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("channel %s: %w", c.name, err)
 	}
-	return &overlay{View: view, updates: j.updates, txs: j.entries, hash: wire.HeaderHash(block.Header)}, nil
+	over := &overlay{View: view, updates: j.updates, txs: j.entries, hash: wire.HeaderHash(block.Header), private: privateIDs(block)}
+	private, err := c.ledger.Store.Unapplied(ctx, c.name, number, over.hash)
+	if err != nil {
+		return nil, fmt.Errorf("private data of block %d of channel %s: %w", number, c.name, err)
+	}
+	for _, w := range private {
+		j.set(stateKey{w.Namespace, w.Key}, w.Item)
+	}
+	return over, nil
 }
 
 // BatchOf derives what a block does to the state from the verdicts recorded in it, judging nothing again. The view is of the
@@ -332,14 +340,14 @@ func replay(ctx context.Context, view View, block *common.Block) (*judge, error)
 		if codes[i] == peer.TxValidationCode_VALID && tx.RWSet == nil && tx.Type != common.HeaderType_CONFIG {
 			return nil, fmt.Errorf("block %d: transaction %d is recorded as valid and has no read-write set: %w", number, i, ErrDamaged)
 		}
-		if codes[i] == peer.TxValidationCode_VALID && writesTree(tx) {
-			return nil, fmt.Errorf("block %d: transaction %d is recorded as valid and writes to %s: %w", number, i, TreeNamespace, ErrDamaged)
+		if codes[i] == peer.TxValidationCode_VALID && writesReserved(tx) {
+			return nil, fmt.Errorf("block %d: transaction %d is recorded as valid and writes where only the ledger may: %w", number, i, ErrDamaged)
 		}
 		if err := j.accept(ctx, c, codes[i]); err != nil {
 			return nil, fmt.Errorf("block %d: transaction %d: %w", number, i, err)
 		}
 	}
-	if err := j.log(ctx, block.GetHeader()); err != nil {
+	if err := j.finish(ctx, block.GetHeader()); err != nil {
 		return nil, err
 	}
 	return j, nil
@@ -360,11 +368,13 @@ func (c *Channel) catchUp(ctx context.Context, height uint64) error {
 		if err != nil {
 			return err
 		}
-		batch := &Batch{Block: over.updates.number, Hash: over.hash, Writes: over.updates.writes(), History: over.updates.history, Txs: over.txs}
+		writes, private := over.updates.writes()
+		batch := &Batch{Block: over.updates.number, Hash: over.hash, Writes: writes, History: over.updates.history, Txs: over.txs, Private: private}
 		if err := c.ledger.Store.Apply(ctx, c.name, batch); err != nil {
 			return fmt.Errorf("apply block %d of channel %s: %w", batch.Block, c.name, err)
 		}
 		c.applied.Store(batch.Block + 1)
+		c.unstage(ctx, over.private)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ type checked struct {
 	code      peer.TxValidationCode
 	endorsers []*msp.Identity // whose endorsement is good, each once
 	fresh     bool            // nobody else can have the id
+	private   wire.PrivateSet // what it wrote to collections, as far as that is here
 }
 
 // check judges form and signatures in the order of Fabric's ValidateTransaction: header, creator's signature, then the rest. An
@@ -48,9 +49,9 @@ func check(config *channelconfig.Config, raw []byte) *checked {
 }
 
 // checkTrusted is check for a transaction whose every signature this process made.
-func checkTrusted(config *channelconfig.Config, raw []byte, tx *wire.Transaction) *checked {
-	c := &checked{raw: raw, digest: sha256.Sum256(raw), tx: tx, code: peer.TxValidationCode_VALID}
-	for _, e := range tx.Endorsements {
+func checkTrusted(config *channelconfig.Config, s *Submission) *checked {
+	c := &checked{raw: s.Envelope, digest: sha256.Sum256(s.Envelope), tx: s.Tx, code: peer.TxValidationCode_VALID, private: s.Private}
+	for _, e := range s.Tx.Endorsements {
 		if id := identifyOnce(config, c.endorsers, e.Endorser); id != nil {
 			c.endorsers = append(c.endorsers, id)
 		}

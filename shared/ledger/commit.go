@@ -32,6 +32,9 @@ type Submission struct {
 	// Rerun simulates a trusted transaction again, over the state as it will stand at this point of the block being cut. It
 	// is called for one that would otherwise lose its race. It must return by ctx's deadline.
 	Rerun func(ctx context.Context, view View) (*Submission, error)
+
+	// Private is what a trusted transaction wrote to collections. That of a client's was staged when it was endorsed.
+	Private wire.PrivateSet
 }
 
 // A Verdict is what became of a submission.
@@ -102,7 +105,7 @@ func (c *Channel) enqueue(submissions ...*Submission) ([]*pending, error) {
 	for i, s := range submissions {
 		all[i] = &pending{Submission: s, done: make(chan struct{})}
 		if s.Trusted {
-			all[i].checked = checkTrusted(config, s.Envelope, s.Tx)
+			all[i].checked = checkTrusted(config, s)
 			all[i].checked.fresh = s.Fresh
 		} else {
 			all[i].checked = check(config, s.Envelope)
@@ -267,6 +270,7 @@ func (c *Channel) commitOnce(ctx context.Context, batch []*pending) (uint64, err
 	}
 	number := c.tip.height
 	j := newJudge(c.name, c.config.Load(), view, number, c.definitions)
+	j.keys = c.ledger.Keys
 	b, err := c.fill(ctx, j, append(batch[:len(batch):len(batch)], letters...))
 	if err != nil {
 		return fail(err)
@@ -287,7 +291,7 @@ func (c *Channel) commitOnce(ctx context.Context, batch []*pending) (uint64, err
 	if err != nil {
 		return fail(err)
 	}
-	if err := j.log(ctx, block.Header); err != nil {
+	if err := j.finish(ctx, block.Header); err != nil {
 		return fail(err)
 	}
 	hash := wire.HeaderHash(block.Header)
@@ -316,6 +320,11 @@ func (c *Channel) commitOnce(ctx context.Context, batch []*pending) (uint64, err
 	c.saw(Position{Height: c.tip.height})
 	if err := c.applyOwn(ctx, stateBatch); err != nil {
 		c.ledger.Logger.Warn("block is not applied yet", "channel", c.name, "block", stateBatch.Block, "error", err)
+	} else {
+		c.unstage(ctx, b.staged)
+	}
+	if j.missing > 0 {
+		c.ledger.Logger.Warn("private values are not here: they were endorsed elsewhere, or too long ago", "channel", c.name, "block", stateBatch.Block, "values", j.missing)
 	}
 	if peek() {
 		c.contend()
@@ -366,6 +375,7 @@ type filling struct {
 	envelopes [][]byte
 	judged    []*pending
 	verdicts  []Verdict // of those
+	staged    []string  // ids of the private sets that transactions bring
 }
 
 // settle tells every transaction its verdict once the block's fate is known; the error is of the append.
@@ -403,7 +413,11 @@ func (c *Channel) fill(ctx context.Context, j *judge, batch []*pending) (*fillin
 	if err := j.prefetch(ctx, txs); err != nil {
 		return nil, err
 	}
-	f := &filling{}
+	staged, err := c.loadPrivate(ctx, batch)
+	if err != nil {
+		return nil, err
+	}
+	f := &filling{staged: staged}
 	reruns := rerunner{limit: c.ledger.RerunBudget}
 	for _, p := range batch {
 		tx := p.checked
@@ -414,7 +428,7 @@ func (c *Channel) fill(ctx context.Context, j *judge, batch []*pending) (*fillin
 		var again *Submission
 		if lostRace(code) && p.Trusted && p.Rerun != nil {
 			if again = reruns.try(ctx, j, p.Submission); again != nil {
-				tx = checkTrusted(j.config, again.Envelope, again.Tx)
+				tx = checkTrusted(j.config, again)
 				if code, err = j.verdict(ctx, tx); err != nil {
 					return nil, err
 				}

@@ -92,13 +92,18 @@ func FormatDefinition(d *Definition) (map[string][]byte, error) {
 	return writes, nil
 }
 
-// DefinitionKeys returns the lifecycle namespace's keys of a chaincode's definition.
-func DefinitionKeys(name string) []string {
+// FabricDefinitionKeys returns the lifecycle namespace's keys of a chaincode's definition that Fabric has.
+func FabricDefinitionKeys(name string) []string {
 	keys := []string{metadataKey(name)}
 	for _, f := range definitionFields {
 		keys = append(keys, fieldKey(name, f))
 	}
-	return append(keys, IndexesKey(name))
+	return keys
+}
+
+// DefinitionKeys returns all the lifecycle namespace's keys of a chaincode's definition.
+func DefinitionKeys(name string) []string {
+	return append(FabricDefinitionKeys(name), IndexesKey(name))
 }
 
 // ReadDefinition returns the definition of a chaincode, nil if the channel has none.

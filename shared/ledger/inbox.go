@@ -31,7 +31,7 @@ func (c *Channel) takeTurn(ctx context.Context, batch []*pending) []*pending {
 		number := next
 		var letters []Letter
 		for _, p := range batch {
-			if len(p.Envelope) <= MaxLetter {
+			if len(p.Envelope) <= MaxLetter && c.stageLetter(ctx, p) == nil {
 				p.left = &number
 				letters = append(letters, Letter{Envelope: p.Envelope, Trusted: p.Trusted})
 			}

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
 	"peerless/shared/channelconfig"
+	"peerless/shared/collection"
 	"peerless/shared/mango"
 	"peerless/shared/policy"
 	"peerless/shared/receipt"
@@ -27,6 +29,9 @@ type judge struct {
 	updates     *updates
 	definitions map[string]*Definition // as before the block; nil where there is none
 
+	keys    collection.Keys // seals private values; nil: none are kept
+	missing int             // private values that the block should have brought, and nobody had
+
 	position uint64                  // of the next transaction
 	seen     map[string]bool         // ids that an earlier transaction of the block holds
 	endorsed map[string]bool         // ids of the block's transactions that passed all but the version checks
@@ -40,7 +45,11 @@ type judge struct {
 	reindexed map[string][]*mango.Index // of chaincodes whose indexes the block changes
 }
 
+// newJudge begins a block. Without definitions they are read.
 func newJudge(channel string, config *channelconfig.Config, view View, number uint64, definitions map[string]*Definition) *judge {
+	if definitions == nil {
+		definitions = make(map[string]*Definition)
+	}
 	j := &judge{
 		channel: channel, config: config, view: view, before: newReader(view), updates: newUpdates(number), definitions: definitions,
 		seen: make(map[string]bool), endorsed: make(map[string]bool), indexed: make(map[string]*TxEntry), params: make(map[stateKey]bool),
@@ -73,7 +82,7 @@ func (j *judge) prefetch(ctx context.Context, txs []*checked) error {
 			return nil
 		})
 	}
-	group.Go(func() error { return j.before.prefetch(ctx, txs) })
+	group.Go(func() error { return j.before.prefetch(ctx, j.updates.number, txs) })
 	group.Go(func() error { return j.warm(ctx, txs) })
 	return group.Wait()
 }
@@ -122,7 +131,12 @@ func (j *judge) accept(ctx context.Context, c *checked, code peer.TxValidationCo
 		j.noteParameters(c.tx.RWSet)
 	}
 	if code == peer.TxValidationCode_VALID && c.tx.RWSet != nil {
-		if err := j.updates.apply(ctx, j.before, c.tx, j.position); err != nil {
+		writes, err := privateWrites(c.tx, c.private)
+		if err != nil {
+			return err
+		}
+		private := func(op *operation, item *Item) error { return j.applyPrivate(ctx, op, item, writes) }
+		if err := j.updates.apply(ctx, j.before, c.tx, j.position, private); err != nil {
 			return err
 		}
 		if err := j.buildIndexes(ctx, c.tx.RWSet); err != nil {
@@ -238,7 +252,7 @@ func (j *judge) definition(ctx context.Context, name string) (*Definition, error
 // one, of collections, else the chaincode's, which also holds for a transaction that writes nothing. Fabric's statebased/v20.go.
 func (j *judge) namespacePolicy(ctx context.Context, c *checked, namespace string) (peer.TxValidationCode, error) {
 	p := policies{judge: j, checked: c, namespace: namespace, satisfied: make(map[string]bool)}
-	if namespace == TreeNamespace {
+	if reserved(namespace) {
 		return peer.TxValidationCode_INVALID_CHAINCODE, nil
 	}
 	if namespace == LifecycleNamespace {
@@ -287,15 +301,25 @@ func (j *judge) noteParameters(set *wire.RWSet) {
 		}
 		for k := range ns.Collections {
 			for _, m := range ns.Collections[k].Hashed.GetMetadataWrites() {
-				j.params[stateKey{hashedNamespace(ns.Namespace, ns.Collections[k].Name), string(m.KeyHash)}] = true
+				j.params[stateKey{HashedNamespace(ns.Namespace, ns.Collections[k].Name), string(m.KeyHash)}] = true
 			}
 		}
 	}
 }
 
+// finish ends the block, all of whose transactions are accepted: what expires with it goes, and it enters the channel's log. The
+// commit hash is of before.
+func (j *judge) finish(ctx context.Context, header *common.BlockHeader) error {
+	if err := j.expire(ctx); err != nil {
+		return err
+	}
+	return j.log(ctx, header)
+}
+
 // batch is what the block does to the state.
 func (j *judge) batch(hash []byte) *Batch {
-	return &Batch{Block: j.updates.number, Hash: hash, Writes: j.updates.writes(), History: j.updates.history, Txs: j.entries}
+	writes, private := j.updates.writes()
+	return &Batch{Block: j.updates.number, Hash: hash, Writes: writes, History: j.updates.history, Txs: j.entries, Private: private}
 }
 
 // validationParameter returns the key-level endorsement policy in an item's metadata, nil if there is none.

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"peerless/shared/channelconfig"
+	"peerless/shared/collection"
 	"peerless/shared/msp"
 	"peerless/shared/wire"
 )
@@ -42,6 +43,9 @@ type Config struct {
 
 	// CheckpointKey signs the logs' checkpoints. Without it there are no receipts.
 	CheckpointKey ed25519.PrivateKey
+
+	// Keys seals the values of private data. Without it none are kept, and only their hashes are known.
+	Keys collection.Keys
 
 	// Shared says that other processes append to the same store. Default false: this one is alone, and what it remembers of
 	// a channel's end is the truth. A SharedStore is asked less often than another.
@@ -171,7 +175,7 @@ func (l *Ledger) Create(ctx context.Context, genesis *common.Block) error {
 	if err := j.accept(ctx, c, code); err != nil {
 		return fmt.Errorf("create channel %s: %w", config.Channel, err)
 	}
-	if err := j.log(ctx, genesis.Header); err != nil {
+	if err := j.finish(ctx, genesis.Header); err != nil {
 		return fmt.Errorf("create channel %s: %w", config.Channel, err)
 	}
 	block := proto.CloneOf(genesis)

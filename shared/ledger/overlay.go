@@ -12,7 +12,8 @@ type overlay struct {
 	View
 	updates *updates
 	txs     []TxEntry
-	hash    []byte // the block's, nil while it is being cut
+	hash    []byte   // the block's, nil while it is being cut
+	private []string // ids of private sets that are done with once the block is applied
 }
 
 var _ View = (*overlay)(nil)

@@ -60,7 +60,7 @@ func (p *policies) hold(ctx context.Context) (bool, error) {
 func (p *policies) key(ctx context.Context, collection, key string) (bool, error) {
 	k := stateKey{p.namespace, key}
 	if collection != "" {
-		k.namespace = hashedNamespace(p.namespace, collection)
+		k.namespace = HashedNamespace(p.namespace, collection)
 	}
 	if p.params[k] {
 		return false, nil
@@ -108,7 +108,7 @@ func (p *policies) collection(name string) (found, ok bool) {
 	if org, implicit := collection.Implicit(name); implicit {
 		return true, p.config.Satisfied("/Channel/Application/"+org+"/Endorsement", p.endorsers)
 	}
-	for _, c := range p.definition.Collections.GetConfig() {
+	for _, c := range p.definition.GetCollections().GetConfig() {
 		if static := c.GetStaticCollectionConfig(); static.GetName() == name {
 			if static.EndorsementPolicy == nil {
 				return false, false

@@ -72,6 +72,7 @@ func (c *Channel) anticipate(ctx context.Context, shared SharedStore, look bool)
 		if c.applied.Load() >= number {
 			view := &recalling{View: shared.ViewAt(c.name, number), recall: &c.recall, height: number}
 			now.reading.Go(func() { view.Get(ctx, TreeNamespace, hashesBefore(number)) })
+			now.reading.Go(func() { view.Get(ctx, ExpiryNamespace, expiries(number)) })
 		}
 	}()
 }
@@ -89,7 +90,7 @@ func (c *Channel) meet(ctx context.Context, batch []*pending) {
 			txs[i] = p.checked
 		}
 		view := &recalling{View: shared.ViewAt(c.name, number), recall: &c.recall, height: number}
-		newReader(view).prefetch(ctx, txs) // if it fails it is done again
+		newReader(view).prefetch(ctx, number, txs) // if it fails it is done again
 	}
 	ahead.reading.Wait()
 }

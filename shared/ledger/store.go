@@ -64,7 +64,7 @@ type TxEntry struct {
 	Code    peer.TxValidationCode
 }
 
-// A Batch is all that block number Block does to a channel's state. It is derived from the block alone.
+// A Batch is all that block number Block does to a channel's state. It is derived from the block alone, but for Private.
 type Batch struct {
 	Block   uint64
 	Hash    []byte    // the block's header hash: the key of the look-up by hash
@@ -75,6 +75,11 @@ type Batch struct {
 	// Outcomes of letters that the block's writer took along. They are no part of what the block does: a SharedStore keeps them
 	// beside the block, any other store passes over them.
 	Outcomes []Outcome
+
+	// Private holds the writes to private values, at most one per key, in namespaces that Writes does not touch. The values are
+	// sealed. They become visible with Writes, and are to be forgotten when they are overwritten or deleted: a store keeps no
+	// other copy of them for longer than it takes to make them durable.
+	Private []Write
 }
 
 // Log is the chain of blocks of each channel. Blocks are numbered from 0 without gaps. Safe for concurrent use.
@@ -88,7 +93,7 @@ type Log interface {
 	// tells anyone anything.
 	//
 	// batch is what Apply will be given for this block. A store that can makes it visible in the same atomic write; any
-	// other leaves it to Apply. Neither argument is modified or kept after the call.
+	// other leaves it to Apply, and keeps batch.Private for Unapplied. Neither argument is modified or kept after the call.
 	Append(ctx context.Context, channel string, block []byte, batch *Batch) error
 
 	// Block returns the bytes given to Append, or ErrNotFound.
@@ -112,6 +117,30 @@ type State interface {
 
 	// View opens a reader of the channel's state. A channel without a block has an empty view with savepoint 0.
 	View(ctx context.Context, channel string) (View, error)
+}
+
+// A StagedSet is a transaction's private set on its way from the endorsement to the commit.
+type StagedSet struct {
+	ID     string // wire.RWSet.PrivateID
+	Height uint64 // blocks of the channel when it was staged
+	Set    []byte // sealed; never empty
+}
+
+// Transient keeps what private data needs besides blocks and state. What it forgets leaves no copy. Safe for concurrent use.
+type Transient interface {
+	// Stage makes sets durable. One with an ID that is there already replaces it.
+	Stage(ctx context.Context, channel string, sets []StagedSet) error
+
+	// Staged returns the sets with these IDs, in order; nil where there is none.
+	Staged(ctx context.Context, channel string, ids []string) ([][]byte, error)
+
+	// Unstage forgets the sets with these IDs, and all that were staged at a height less than below. A store may be late with
+	// either, by its own rule.
+	Unstage(ctx context.Context, channel string, ids []string, below uint64) error
+
+	// Unapplied returns batch.Private of the block with this header hash, as Append was given it, if the block may not be
+	// applied yet. It is nil for one that is applied, or has none.
+	Unapplied(ctx context.Context, channel string, block uint64, hash []byte) ([]Write, error)
 }
 
 // A View reads a channel's state. It may be used by several goroutines; Close it when done. What it returns is the caller's; a
@@ -144,10 +173,11 @@ type View interface {
 	Close() error
 }
 
-// A Store is both, over the same channels.
+// A Store is all of these, over the same channels.
 type Store interface {
 	Log
 	State
+	Transient
 	// Close releases the store. What was acknowledged is durable without it.
 	Close() error
 }

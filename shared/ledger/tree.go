@@ -55,13 +55,18 @@ func (j *judge) log(ctx context.Context, header *common.BlockHeader) error {
 	return nil
 }
 
-// writesTree reports whether a transaction writes where only the ledger may.
-func writesTree(tx *wire.Transaction) bool {
+// reserved reports whether only the ledger may write to a namespace.
+func reserved(namespace string) bool {
+	return namespace == TreeNamespace || namespace == ExpiryNamespace
+}
+
+// writesReserved reports whether a transaction writes where only the ledger may.
+func writesReserved(tx *wire.Transaction) bool {
 	if tx.RWSet == nil {
 		return false
 	}
 	for i := range tx.RWSet.Namespaces {
-		if ns := &tx.RWSet.Namespaces[i]; ns.Namespace == TreeNamespace && writesTo(ns) {
+		if ns := &tx.RWSet.Namespaces[i]; reserved(ns.Namespace) && writesTo(ns) {
 			return true
 		}
 	}

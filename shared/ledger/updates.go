@@ -16,7 +16,7 @@ import (
 	"peerless/shared/wire"
 )
 
-// stateKey is a key within a channel. Hashed private data has namespaces of its own: hashedNamespace.
+// stateKey is a key within a channel. Private data has namespaces of its own: HashedNamespace, PrivateNamespace.
 type stateKey struct{ namespace, key string }
 
 func (k stateKey) less(o stateKey) bool {
@@ -25,13 +25,6 @@ func (k stateKey) less(o stateKey) bool {
 	}
 	return k.key < o.key
 }
-
-// hashedNamespace is where the hashes of a collection's private data stand, Fabric's privacyenabledstate naming.
-func hashedNamespace(namespace, collection string) string {
-	return namespace + hashedMark + collection
-}
-
-const hashedMark = "$$h"
 
 // update is a key's state after the transactions of a block so far.
 type update struct {
@@ -63,6 +56,7 @@ func (u *updates) get(k stateKey) (update, bool) { return u.keys.Get(update{stat
 // operation is what one transaction does to one key.
 type operation struct {
 	stateKey
+	namespace, collection         string // of a hashed key; else empty
 	writes, deletes, setsMetadata bool
 	value, metadata               []byte
 }
@@ -71,10 +65,10 @@ type operation struct {
 func operations(set *wire.RWSet) ([]*operation, error) {
 	var ops []*operation
 	index := make(map[stateKey]*operation)
-	of := func(k stateKey) *operation {
+	of := func(k stateKey, namespace, collection string) *operation {
 		op := index[k]
 		if op == nil {
-			op = &operation{stateKey: k}
+			op = &operation{stateKey: k, namespace: namespace, collection: collection}
 			index[k] = op
 			ops = append(ops, op)
 		}
@@ -83,21 +77,21 @@ func operations(set *wire.RWSet) ([]*operation, error) {
 	for i := range set.Namespaces {
 		ns := &set.Namespaces[i]
 		for _, w := range ns.KV.GetWrites() {
-			of(stateKey{ns.Namespace, w.Key}).write(w.Value, isDelete(w))
+			of(stateKey{ns.Namespace, w.Key}, "", "").write(w.Value, isDelete(w))
 		}
 		for _, m := range ns.KV.GetMetadataWrites() {
-			if err := of(stateKey{ns.Namespace, m.Key}).setMetadata(m.Entries); err != nil {
+			if err := of(stateKey{ns.Namespace, m.Key}, "", "").setMetadata(m.Entries); err != nil {
 				return nil, err
 			}
 		}
 		for j := range ns.Collections {
 			coll := &ns.Collections[j]
-			hashed := hashedNamespace(ns.Namespace, coll.Name)
+			hashed := HashedNamespace(ns.Namespace, coll.Name)
 			for _, w := range coll.Hashed.GetHashedWrites() {
-				of(stateKey{hashed, string(w.KeyHash)}).write(w.ValueHash, w.IsDelete || w.IsPurge || len(w.ValueHash) == 0)
+				of(stateKey{hashed, string(w.KeyHash)}, ns.Namespace, coll.Name).write(w.ValueHash, w.IsDelete || w.IsPurge || len(w.ValueHash) == 0)
 			}
 			for _, m := range coll.Hashed.GetMetadataWrites() {
-				if err := of(stateKey{hashed, string(m.KeyHash)}).setMetadata(m.Entries); err != nil {
+				if err := of(stateKey{hashed, string(m.KeyHash)}, ns.Namespace, coll.Name).setMetadata(m.Entries); err != nil {
 					return nil, err
 				}
 			}
@@ -132,8 +126,9 @@ func (op *operation) setMetadata(entries []*kvrwset.KVMetadataEntry) error {
 
 // apply adds a valid transaction's writes. A value written without metadata keeps the key's metadata, metadata written without
 // a value keeps the value, and metadata of a key that does not exist is dropped: Fabric's validation/tx_ops.go. As there, a key
-// that an earlier transaction of the block deleted counts with its state before the block.
-func (u *updates) apply(ctx context.Context, before *reader, tx *wire.Transaction, position uint64) error {
+// that an earlier transaction of the block deleted counts with its state before the block. private is told of each hashed key's
+// new state.
+func (u *updates) apply(ctx context.Context, before *reader, tx *wire.Transaction, position uint64, private func(*operation, *Item) error) error {
 	ops, err := operations(tx.RWSet)
 	if err != nil {
 		return err
@@ -165,6 +160,11 @@ func (u *updates) apply(ctx context.Context, before *reader, tx *wire.Transactio
 			return err
 		}
 		u.keys.Set(next)
+		if op.collection != "" {
+			if err := private(op, next.item); err != nil {
+				return err
+			}
+		}
 	}
 	u.addHistory(tx, version)
 	return nil
@@ -192,22 +192,27 @@ func (u *updates) addHistory(tx *wire.Transaction, version Version) {
 	}
 }
 
-// writes returns the block's net effect on each key.
-func (u *updates) writes() []Write {
-	writes := make([]Write, 0, u.keys.Len())
+// writes returns the block's net effect on each key; apart, that on what does not follow from the block.
+func (u *updates) writes() (writes, private []Write) {
+	writes = make([]Write, 0, u.keys.Len())
 	u.keys.Scan(func(up update) bool {
-		writes = append(writes, Write{Namespace: up.namespace, Key: up.key, Item: up.item})
+		w := Write{Namespace: up.namespace, Key: up.key, Item: up.item}
+		if isPrivate(up.namespace) {
+			private = append(private, w)
+		} else {
+			writes = append(writes, w)
+		}
 		return true
 	})
-	return writes
+	return writes, private
 }
 
 // commitHash continues the chain of hashes over the state's updates, which Fabric's peers put into a block's metadata.
-// The log's hashes and the indexes' entries are no part of it: Fabric has none.
+// The log's hashes, the indexes' entries, private values and when they expire are no part of it: Fabric has none.
 func (u *updates) commitHash(previous []byte, codes []peer.TxValidationCode) []byte {
 	all := make([]wire.Update, 0, u.keys.Len())
 	u.keys.Scan(func(up update) bool {
-		if up.namespace == TreeNamespace || IsIndex(up.namespace) {
+		if reserved(up.namespace) || isPrivate(up.namespace) || IsIndex(up.namespace) {
 			return true
 		}
 		namespace, collection, _ := strings.Cut(up.namespace, hashedMark)
@@ -241,8 +246,8 @@ func (r *reader) get(ctx context.Context, k stateKey) (*Item, error) {
 	return items[0], nil
 }
 
-// prefetch reads the keys that judging the transactions will ask for, one call for each namespace.
-func (r *reader) prefetch(ctx context.Context, txs []*checked) error {
+// prefetch reads the keys that judging a block's transactions will ask for, one call for each namespace.
+func (r *reader) prefetch(ctx context.Context, block uint64, txs []*checked) error {
 	wanted := make(map[string][]string)
 	want := func(namespace, key string) {
 		k := stateKey{namespace, key}
@@ -250,6 +255,9 @@ func (r *reader) prefetch(ctx context.Context, txs []*checked) error {
 			r.items[k] = nil
 			wanted[namespace] = append(wanted[namespace], key)
 		}
+	}
+	for _, key := range expiries(block) {
+		want(ExpiryNamespace, key)
 	}
 	for _, c := range txs {
 		if c.tx.RWSet == nil {
@@ -265,6 +273,9 @@ func (r *reader) prefetch(ctx context.Context, txs []*checked) error {
 			}
 			for _, m := range ns.KV.GetMetadataWrites() {
 				want(ns.Namespace, m.Key)
+			}
+			for k := range ns.Collections {
+				r.wantHashed(ns, &ns.Collections[k], want)
 			}
 		}
 	}
@@ -285,4 +296,20 @@ func (r *reader) prefetch(ctx context.Context, txs []*checked) error {
 		})
 	}
 	return group.Wait()
+}
+
+// wantHashed wants what the writes to a collection are judged by, and the keys of the values that they replace.
+func (r *reader) wantHashed(ns *wire.NamespaceSet, c *wire.CollectionSet, want func(namespace, key string)) {
+	hashed, keys := HashedNamespace(ns.Namespace, c.Name), privateKeysNamespace(ns.Namespace, c.Name)
+	for _, read := range c.Hashed.GetHashedReads() {
+		want(hashed, string(read.KeyHash))
+	}
+	for _, w := range c.Hashed.GetHashedWrites() {
+		want(hashed, string(w.KeyHash))
+		want(keys, string(w.KeyHash))
+	}
+	for _, m := range c.Hashed.GetMetadataWrites() {
+		want(hashed, string(m.KeyHash))
+		want(keys, string(m.KeyHash))
+	}
 }

@@ -28,7 +28,7 @@ func (j *judge) versions(ctx context.Context, set *wire.RWSet) (peer.TxValidatio
 			}
 		}
 		for k := range ns.Collections {
-			hashed := hashedNamespace(ns.Namespace, ns.Collections[k].Name)
+			hashed := HashedNamespace(ns.Namespace, ns.Collections[k].Name)
 			for _, read := range ns.Collections[k].Hashed.GetHashedReads() {
 				if ok, err := j.current(ctx, stateKey{hashed, string(read.KeyHash)}, read.Version); err != nil || !ok {
 					return peer.TxValidationCode_MVCC_READ_CONFLICT, err

@@ -49,7 +49,7 @@ type Config struct {
 	// what deploys on it is the caller's.
 	Hosts gateway.Chaincodes
 
-	LedgerConfig  ledger.Config  // Store, Signer and Logger are filled in, and CheckpointKey if there is none
+	LedgerConfig  ledger.Config  // Store, Signer, Keys and Logger are filled in, and CheckpointKey if there is none
 	GatewayConfig gateway.Config // Ledger, Chaincodes, Organizations and Logger are filled in
 	DeployConfig  deploy.Config  // Logger is filled in
 	Logger        *slog.Logger   // default: none
@@ -126,7 +126,7 @@ func (n *Node) open() error {
 			return err
 		}
 	}
-	ledgerConfig.Store, ledgerConfig.Signer, ledgerConfig.Logger = n.Store, orderer.Orderer(), n.Logger
+	ledgerConfig.Store, ledgerConfig.Signer, ledgerConfig.Keys, ledgerConfig.Logger = n.Store, orderer.Orderer(), n.Organizations, n.Logger
 	if n.Ledger, err = ledger.Open(ledgerConfig); err != nil {
 		return err
 	}

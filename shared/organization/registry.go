@@ -14,6 +14,7 @@ package organization
 import (
 	"context"
 	"crypto"
+	"crypto/cipher"
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
@@ -83,6 +84,7 @@ type Registry struct {
 	Config
 	users         *cache[*msp.Signer]
 	organizations *cache[*Organization]
+	dataKeys      *cache[cipher.AEAD]
 
 	mu     sync.Mutex
 	listed map[string]docstore.Document // by MSP id: what Open read and nobody took yet
@@ -105,7 +107,7 @@ func Open(ctx context.Context, config Config) (*Registry, error) {
 	if config.Timeout <= 0 {
 		config.Timeout = defaultTimeout
 	}
-	r := &Registry{Config: config, users: newCache[*msp.Signer](), organizations: newCache[*Organization](),
+	r := &Registry{Config: config, users: newCache[*msp.Signer](), organizations: newCache[*Organization](), dataKeys: newCache[cipher.AEAD](),
 		listed: map[string]docstore.Document{}, known: map[string]bool{}, absent: map[string]time.Time{}}
 	page, next, err := r.Store.List(ctx, KindOrganization, "", "", 0)
 	if err != nil && !errors.Is(err, docstore.ErrDamaged) { // one that is damaged is found when it is asked for, and the others go on

@@ -4,5 +4,8 @@
 // of what it writes can be read back. Its results are those of Fabric's simulator (core/ledger/kvledger/txmgmt), byte for
 // byte: sorted namespaces and keys, range queries with what they saw. testdata/conformance proves it.
 //
-// Left out: private data and rich queries.
+// Private values are read through a Collection, which opens what is sealed. What is written to collections leaves hashes in the
+// results, and the values in a set apart.
+//
+// Left out: rich queries.
 package simulate

@@ -29,8 +29,9 @@ type Iterator struct {
 	tx         *Tx
 	ns         string
 	start, end string
-	limit      int  // rows to return
-	paged      bool // the limit is a page's: reaching it is no error
+	limit      int         // rows to return
+	paged      bool        // the limit is a page's: reaching it is no error
+	private    *Collection // of a private query, which is recorded apart
 
 	// Of tx.mu:
 	rows     []ledger.KV // fetched, not returned
@@ -77,6 +78,10 @@ func (t *Tx) open(_ context.Context, it *Iterator) (*Iterator, error) {
 	it.tx = t
 	it.next = it.start
 	it.results = rangequery.NewResults(rangequery.MaxDegree)
+	if it.private != nil {
+		t.private = append(t.private, it)
+		return it, nil
+	}
 	space := t.namespace(it.ns)
 	space.ranges = append(space.ranges, it)
 	return it, nil
@@ -107,6 +112,13 @@ func (it *Iterator) Next(ctx context.Context) (ledger.KV, bool, error) {
 	it.lastKey = row.Key
 	if err := it.results.Add(read(row.Key, row.Item)); err != nil {
 		return ledger.KV{}, false, it.tx.failed(fmt.Errorf("range of %s: %w", it.ns, err))
+	}
+	if it.private != nil {
+		opened, err := it.private.row(row)
+		if err != nil {
+			return ledger.KV{}, false, it.tx.failed(fmt.Errorf("range of %s: %w", it.ns, err))
+		}
+		row = opened
 	}
 	return row, true, nil
 }

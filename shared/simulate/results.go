@@ -29,7 +29,69 @@ func (t *Tx) Results() (*wire.RWSet, error) {
 		if err != nil {
 			return nil, fmt.Errorf("results of %s: %w", name, err)
 		}
-		set.Namespaces = append(set.Namespaces, wire.NamespaceSet{Namespace: name, KV: kv})
+		ns := wire.NamespaceSet{Namespace: name, KV: kv}
+		if ns.Collections, err = t.collectionResults(name); err != nil {
+			return nil, fmt.Errorf("results of %s: %w", name, err)
+		}
+		if ns.Collections == nil && t.namespaces[name].only() {
+			continue
+		}
+		set.Namespaces = append(set.Namespaces, ns)
+	}
+	return set, nil
+}
+
+// only reports whether all that was done to the namespace were queries of private data, which leave nothing.
+func (ns *namespace) only() bool {
+	return ns.collections != nil && ns.reads == nil && ns.writes == nil && ns.metadata == nil && ns.ranges == nil &&
+		ns.elsewhere == nil && ns.queries == nil
+}
+
+// collectionResults returns what the transaction did to a namespace's collections, and keeps the private part. It needs mu.
+func (t *Tx) collectionResults(ns string) ([]wire.CollectionSet, error) {
+	var sets []wire.CollectionSet
+	collections := t.namespaces[ns].collections
+	for _, name := range slices.Sorted(maps.Keys(collections)) {
+		if collections[name].empty() {
+			continue
+		}
+		set, private, err := collections[name].results(name)
+		if err != nil {
+			return nil, err
+		}
+		sets = append(sets, *set)
+		if private != nil {
+			t.privateSet = append(t.privateSet, wire.PrivateCollection{Namespace: ns, Collection: name, Raw: private})
+		}
+	}
+	return sets, nil
+}
+
+// Private returns what was written to collections, once the results have been taken.
+func (t *Tx) Private() wire.PrivateSet {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.privateSet
+}
+
+// Queries returns what the queries of private data have seen, in the form of a read-write set, nil if there were none: an
+// endorser that reads a state which moves compares it again. It is recorded nowhere.
+func (t *Tx) Queries() (*wire.RWSet, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.private == nil && t.seen == nil {
+		return nil, nil
+	}
+	set := &wire.RWSet{}
+	for ns, reads := range t.seen {
+		set.Namespaces = append(set.Namespaces, wire.NamespaceSet{Namespace: ns, KV: &kvrwset.KVRWSet{Reads: reads}})
+	}
+	for _, it := range t.private {
+		info, err := it.info()
+		if err != nil {
+			return nil, err
+		}
+		set.Namespaces = append(set.Namespaces, wire.NamespaceSet{Namespace: it.ns, KV: &kvrwset.KVRWSet{RangeQueriesInfo: []*kvrwset.RangeQueryInfo{info}}})
 	}
 	return set, nil
 }

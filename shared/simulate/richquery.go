@@ -23,6 +23,8 @@ type Documents struct {
 	limit int  // documents to return
 	paged bool // the limit is a page's: reaching it is no error
 
+	private *Collection // of private data, which is sealed and so has no indexes
+
 	// Of tx.mu:
 	next     string // where the plan's entries, or the keys, are read on
 	last     bool   // there are no more of them
@@ -93,9 +95,12 @@ func (t *Tx) find(ctx context.Context, d *Documents) (*Documents, error) {
 	if t.done {
 		return nil, ErrDone
 	}
-	indexes, err := ledger.ReadIndexes(ctx, t.view, d.ns)
-	if err != nil {
-		return nil, t.failed(err)
+	var indexes []*mango.Index
+	var err error
+	if d.private == nil {
+		if indexes, err = ledger.ReadIndexes(ctx, t.view, d.ns); err != nil {
+			return nil, t.failed(err)
+		}
 	}
 	if d.plan, err = d.query.Plan(indexes); err != nil {
 		return nil, err
@@ -107,6 +112,7 @@ func (t *Tx) find(ctx context.Context, d *Documents) (*Documents, error) {
 		}
 	}
 	d.before = d.skip
+	d.last = d.private != nil && d.private.Open == nil
 	return d, nil
 }
 
@@ -176,7 +182,11 @@ func (d *Documents) Next(ctx context.Context) (ledger.KV, bool, error) {
 	}
 	d.returned++
 	d.position = found.entry
-	d.tx.note(d.ns, found.row)
+	if d.private != nil {
+		d.tx.see(d.ns, found.row)
+	} else {
+		d.tx.note(d.ns, found.row)
+	}
 	item := *found.row.Item
 	item.Value = value
 	return ledger.KV{Key: found.row.Key, Item: &item}, true, nil
@@ -277,6 +287,11 @@ func (d *Documents) read(ctx context.Context) error {
 	for i, row := range rows {
 		if row.Item == nil {
 			continue
+		}
+		if d.private != nil {
+			if row, err = d.private.row(row); err != nil {
+				return d.tx.failed(fmt.Errorf("query of %s: %w", d.ns, err))
+			}
 		}
 		doc := mango.ParseDocument(row.Key, row.Item.Value)
 		if !d.query.Selector.Match(doc) {

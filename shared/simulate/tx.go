@@ -10,6 +10,7 @@ import (
 	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
 
 	"peerless/shared/ledger"
+	"peerless/shared/wire"
 )
 
 // Errors of a transaction that does what it may not, in Fabric's words, misspelling included.
@@ -35,8 +36,12 @@ type Tx struct {
 
 	mu         sync.Mutex
 	namespaces map[string]*namespace
+	private    []*Iterator                  // queries of private data
+	seen       map[string][]*kvrwset.KVRead // by rich queries of private data, by namespace
+	privateSet wire.PrivateSet
 	wrote      bool // a write was tried: no paginated queries
 	paged      bool // a paginated query was made: no writes
+	queried    bool // private data was queried: no writes
 	done       bool
 	err        error // the view's first
 }
@@ -51,6 +56,8 @@ type namespace struct {
 	// Of executions elsewhere (Merge).
 	elsewhere map[string]*kvrwset.Version // of the keys read, nil if absent
 	queries   []*kvrwset.RangeQueryInfo
+
+	collections map[string]*collection
 }
 
 // New begins a transaction over a view, which stays the caller's to close.
@@ -184,6 +191,9 @@ func (t *Tx) DelState(ns, key string) error { return t.PutState(ns, key, nil) }
 func (t *Tx) mayWrite() error {
 	if t.done {
 		return ErrDone
+	}
+	if t.queried {
+		return fmt.Errorf("txid [%s]: %w", t.txID, ErrQueried)
 	}
 	if t.paged {
 		return fmt.Errorf("txid [%s]: %w", t.txID, ErrReadOnly)

@@ -14,6 +14,7 @@ import (
 
 	"peerless/shared/chaincode"
 	"peerless/shared/channelconfig"
+	"peerless/shared/collection"
 	"peerless/shared/conformance"
 	peerlessgateway "peerless/shared/gateway"
 	"peerless/shared/ledger"
@@ -51,7 +52,7 @@ func Start(ctx context.Context, config Config) (*Network, conformance.Identities
 	if err != nil {
 		return nil, nil, fmt.Errorf("start network: %w", err)
 	}
-	channels, err := ledger.Open(ledger.Config{Store: config.Store, Signer: orderer.Orderer()})
+	channels, err := ledger.Open(ledger.Config{Store: config.Store, Signer: orderer.Orderer(), Keys: registry})
 	if err != nil {
 		return nil, nil, fmt.Errorf("start network: %w", err)
 	}
@@ -112,7 +113,11 @@ func (n *Network) setUp(ctx context.Context, registry *organization.Registry, or
 				return err
 			}
 		}
-		definition := peerlessgateway.Definition{Name: defined.Name, Version: "1", Policy: defined.Policy}
+		collections, err := collection.Parse([]byte(defined.Collections))
+		if err != nil {
+			return err
+		}
+		definition := peerlessgateway.Definition{Name: defined.Name, Version: "1", Policy: defined.Policy, Collections: collections}
 		if _, err := n.gateway.Define(ctx, defined.Channel, admin, definition); err != nil {
 			return err
 		}

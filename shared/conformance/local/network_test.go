@@ -4,11 +4,8 @@ import (
 	"context"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	probe "peerless/contracts/probe/chaincode"
 	"peerless/shared/chaincode"
@@ -18,14 +15,6 @@ import (
 	"peerless/shared/store/mem"
 	"peerless/shared/store/pebble"
 )
-
-// leftForLater are the scenarios that need what is not built yet.
-var leftForLater = []string{
-	"private-conflict", "private-data", "private-expiry", "private-one-org", "private-purge", "private-range", // private data
-}
-
-// partly are those that need it in a few steps, on which the others do not depend.
-var partly = []string{"empty-key", "evaluate-writes", "transient"}
 
 // check runs every scenario on a network over a store with the probe in hosts of a kind, then audits its channels.
 func check(t *testing.T, store ledger.Store, host func(name string) (chaincode.Host, error)) {
@@ -37,13 +26,6 @@ func check(t *testing.T, store ledger.Store, host func(name string) (chaincode.H
 	scenarios, err := conformance.Scenarios(files)
 	if err != nil {
 		t.Fatal(err)
-	}
-	for i, s := range scenarios {
-		if slices.Contains(partly, s.Name) {
-			if scenarios[i], err = s.WithoutPrivateData(); err != nil {
-				t.Fatal(err)
-			}
-		}
 	}
 	network, identities, err := local.Start(t.Context(), local.Config{Store: store, Host: host})
 	if err != nil {
@@ -62,13 +44,10 @@ func check(t *testing.T, store ledger.Store, host func(name string) (chaincode.H
 			t.Error(err)
 		}
 	})
-	left := conformance.Check(t, network, identities, scenarios, []conformance.Need{conformance.PrivateData}, conformance.Options{
+	conformance.Check(t, network, identities, scenarios, nil, conformance.Options{
 		// A host answers once the chaincode is back: nobody has to wait for that.
 		Pause: func(context.Context, time.Duration) error { return nil },
 	})
-	if diff := cmp.Diff(leftForLater, left); diff != "" {
-		t.Errorf("scenarios left for later (-want +got):\n%s", diff)
-	}
 }
 
 func TestInProcess(t *testing.T) {

@@ -7,24 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"peerless/shared/conformance"
 	"peerless/shared/conformance/remote"
 	"peerless/shared/toolbox"
 )
-
-// leftForLater are the scenarios that need what is not built yet.
-var leftForLater = []string{
-	"private-conflict", "private-data", "private-expiry", "private-one-org", "private-purge", "private-range", // private data
-}
-
-// partly are those that need it in a few steps, on which the others do not depend.
-var partly = []string{"empty-key", "evaluate-writes", "transient"}
 
 // build compiles a program of this module.
 func build(t *testing.T, path string) string {
@@ -168,19 +157,9 @@ func check(t *testing.T, network conformance.Network, identities conformance.Ide
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, s := range scenarios {
-		if slices.Contains(partly, s.Name) {
-			if scenarios[i], err = s.WithoutPrivateData(); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	left := conformance.Check(t, network, identities, scenarios, []conformance.Need{conformance.PrivateData}, conformance.Options{
+	conformance.Check(t, network, identities, scenarios, nil, conformance.Options{
 		Regroup: true,
 		// A chaincode that crashed is back before it is called again: nobody has to wait for that.
 		Pause: func(context.Context, time.Duration) error { return nil },
 	})
-	if diff := cmp.Diff(leftForLater, left); diff != "" {
-		t.Errorf("scenarios left for later (-want +got):\n%s", diff)
-	}
 }

@@ -88,6 +88,13 @@ func prepare(dir string, source Source) (*Setup, error) {
 		if chaincode.Policy != "" {
 			add("        policy: %q", chaincode.Policy)
 		}
+		if chaincode.Collections != "" {
+			file := fmt.Sprintf("collections-%s-%s.json", channel, chaincode.Name)
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(chaincode.Collections), 0o600); err != nil {
+				return nil, err
+			}
+			add("        collections: %s", file)
+		}
 	}
 	setup := &Setup{Manifest: filepath.Join(dir, "network.yaml"), Identities: identities}
 	return setup, os.WriteFile(setup.Manifest, []byte(strings.Join(lines, "\n")+"\n"), 0o600)

@@ -22,6 +22,7 @@ type Capabilities struct {
 	Persistent    bool // a store closed and opened again with the same dir has everything
 	FixedViews    bool // View.Fixed is true
 	AppendApplies bool // Append makes the batch visible itself: the savepoint is always the height
+	Ages          bool // Unstage forgets what was staged below a height; else time does
 }
 
 // Open opens the store that belongs to dir, an empty directory at first. A store that keeps its data elsewhere takes dir
@@ -60,6 +61,8 @@ func TestStore(t *testing.T, c Capabilities, open Open) {
 		{"ApplyRepeated", testApplyRepeated},
 		{"ApplyInterrupted", testApplyInterrupted},
 		{"ApplyGap", testApplyGap},
+		{"Staged", testStaged},
+		{"Private", testPrivate},
 		{"Views", testViews},
 		{"ViewsAndWriters", testViewsAndWriters},
 		{"Random", testRandom},

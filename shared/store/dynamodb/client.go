@@ -183,8 +183,7 @@ func putItem(ctx context.Context, c Client, table string, it item, condition str
 		input.ConditionExpression = &condition
 	}
 	_, err := c.PutItem(ctx, input)
-	var failed *types.ConditionalCheckFailedException
-	if errors.As(err, &failed) {
+	if conditionFailed(err) {
 		return false, nil
 	}
 	if err != nil {
@@ -206,6 +205,11 @@ func puts(items []item) []types.WriteRequest {
 		requests = append(requests, types.WriteRequest{PutRequest: &types.PutRequest{Item: it}})
 	}
 	return requests
+}
+
+func conditionFailed(err error) bool {
+	var failed *types.ConditionalCheckFailedException
+	return errors.As(err, &failed)
 }
 
 // writeItems puts and deletes items without a condition, all at the same time.

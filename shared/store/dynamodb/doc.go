@@ -20,6 +20,10 @@
 //	                                'v' hash index          a piece of a value over 256 KiB     b
 //	tx#<channel>#<id>               00                      where a transaction stands          b, t, c
 //	hash#<channel>#<hash>           00                      the number of the block             n
+//	staged#<channel>#<id>           00                      a private set until its commit      b | b#; ttl
+//	                                01 hash index           a piece of it                       b; ttl
+//	unapplied#<channel>#<n>#<hash>  00                      a block's private writes until they b | b#; ttl
+//	                                01 hash index           are applied; a piece of them        b; ttl
 //
 // Numbers in sort keys are big-endian, 8 bytes; an index has 4. A reference is the SHA-256 and the length (8 bytes) of what
 // stands in pieces of 384 KiB.
@@ -44,6 +48,10 @@
 // tombstone with the number of the deleting block, which an Apply of an earlier block cannot overwrite. DynamoDB removes
 // tombstones by their TTL, a day after the delete, at no cost: by then no earlier Apply can be under way, because one gives up
 // five minutes of wall-clock time after it began, and DynamoDB refuses requests that were signed 15 minutes ago.
+//
+// Private values are sealed before they come here. They stand among the state, in namespaces of their own; their pieces are
+// removed with what refers to them. Those of a block that is about to be appended are written before it, so that whoever applies
+// the block has them: 1 call more for Append, and 2 for Apply, of a block with private writes.
 //
 // A view is not fixed: it shows what is applied after it was opened. Whoever decides on what he read compares it again, or
 // appends a block on the condition that nobody else did.

@@ -16,13 +16,14 @@ const absent = "attribute_not_exists(pk)"
 
 // Append implements ledger.Log.
 func (s *Store) Append(ctx context.Context, channel string, raw []byte, batch *ledger.Batch) error {
-	if err := s.append(ctx, channel, raw, batch.Block, batch.Outcomes); err != nil {
+	if err := s.append(ctx, channel, raw, batch); err != nil {
 		return s.failed(ctx, channel, fmt.Sprintf("append block %d", batch.Block), err)
 	}
 	return nil
 }
 
-func (s *Store) append(ctx context.Context, channel string, raw []byte, n uint64, outcomes []ledger.Outcome) error {
+func (s *Store) append(ctx context.Context, channel string, raw []byte, batch *ledger.Batch) error {
+	n, outcomes := batch.Block, batch.Outcomes
 	if err := s.usable(ctx, channel); err != nil {
 		return err
 	}
@@ -46,6 +47,11 @@ func (s *Store) append(ctx context.Context, channel string, raw []byte, n uint64
 			return err
 		}
 	}
+	if len(batch.Private) > 0 {
+		if err := s.keepUnapplied(ctx, channel, batch); err != nil {
+			return err
+		}
+	}
 	it := newItem(blockPartition(channel, n), only)
 	if len(outcomes) > 0 {
 		it[fates] = bytesOf(formatOutcomes(outcomes))
@@ -66,6 +72,11 @@ func (s *Store) append(ctx context.Context, channel string, raw []byte, n uint64
 	err = s.compare(ctx, channel, raw, n)
 	if err != nil && len(pieces) > 0 {
 		s.discard(ctx, pieces)
+	}
+	if err != nil && len(batch.Private) > 0 {
+		if err := s.forget(ctx, []string{unappliedPartition(channel, n, batch.Hash)}); err != nil {
+			s.logger.Warn("private data of a block that lost stays in the table for a while", "channel", channel, "block", n, "error", err)
+		}
 	}
 	return err
 }

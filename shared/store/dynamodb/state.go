@@ -2,7 +2,6 @@ package dynamodb
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -77,6 +76,11 @@ func (s *Store) apply(ctx context.Context, channel string, batch *ledger.Batch) 
 		return err
 	}
 	known.raise(&known.savepoint, batch.Block+1)
+	if len(batch.Private) > 0 {
+		if err := s.forget(ctx, []string{unappliedPartition(channel, batch.Block, batch.Hash)}); err != nil {
+			s.logger.Warn("private data of a block that is applied stays beside it for a while", "channel", channel, "block", batch.Block, "error", err)
+		}
+	}
 	return nil
 }
 
@@ -94,8 +98,7 @@ func (s *Store) moveSavepoint(ctx context.Context, channel string, batch *ledger
 		delete(input.ExpressionAttributeValues, ":zero")
 	}
 	_, err := s.client.UpdateItem(ctx, input)
-	var failed *types.ConditionalCheckFailedException
-	if errors.As(err, &failed) {
+	if conditionFailed(err) {
 		return nil
 	}
 	return explain(s.table, err)
@@ -106,6 +109,7 @@ type conditional struct {
 	item      item
 	condition string
 	values    item
+	pieces    string // of a private value: the partition of the pieces of the one that it replaces
 }
 
 // effects are the writes of a batch: pieces of large values and entries of indexes first, then the rest. What a block does to an
@@ -123,6 +127,10 @@ func (s *Store) effects(channel string, batch *ledger.Batch) *effects {
 	w := &effects{store: s, began: time.Now().Round(0)} // without its monotonic reading, which may stand still in a stopped machine
 	for _, write := range batch.Writes {
 		w.state(channel, batch.Block, write)
+	}
+	for _, write := range batch.Private {
+		w.state(channel, batch.Block, write)
+		w.conditional[len(w.conditional)-1].pieces = HistoryPartition(channel, write.Namespace)
 	}
 	for _, change := range batch.History {
 		w.history(channel, change)
@@ -170,7 +178,7 @@ func (w *effects) state(channel string, n uint64, write ledger.Write) {
 	if ledger.IsIndex(write.Namespace) {
 		some = &w.indexes
 	}
-	*some = append(*some, conditional{it, notLater, item{":b": numberOf(n)}})
+	*some = append(*some, conditional{item: it, condition: notLater, values: item{":b": numberOf(n)}})
 }
 
 func (w *effects) history(channel string, c ledger.Change) {
@@ -205,6 +213,9 @@ func (w *effects) write(ctx context.Context, some []conditional, plain []item) e
 		return parallel(ctx, len(some), func(ctx context.Context, i int) error {
 			if err := inTime(); err != nil {
 				return err
+			}
+			if some[i].pieces != "" {
+				return w.replace(ctx, some[i])
 			}
 			_, err := putItem(ctx, w.store.client, w.store.table, some[i].item, some[i].condition, some[i].values)
 			return err

@@ -8,7 +8,8 @@ import (
 	"peerless/shared/ledger"
 )
 
-// digest identifies a batch by its meaning: a nil and an empty hash, value or metadata are the same.
+// digest identifies a batch by its meaning: a nil and an empty hash, value or metadata are the same. Private
+// writes do not count: sealed anew they differ.
 func digest(b *ledger.Batch) [sha256.Size]byte {
 	d := digester{sha256.New()}
 	d.number(b.Block)

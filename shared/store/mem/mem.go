@@ -40,6 +40,7 @@ type Store struct {
 
 	mu       sync.RWMutex // guards what follows, and all inside the channels
 	channels map[string]*channel
+	staged   map[string]map[string]ledger.StagedSet // by channel and id
 	closed   bool
 }
 
@@ -48,6 +49,8 @@ type channel struct {
 	digests [][sha256.Size]byte // of the batch of each block
 	tables  *tables
 	frozen  *tables // a copy of tables for fixed views; nil once tables was written
+
+	unapplied map[uint64][]ledger.Write // private writes of blocks that are not applied
 }
 
 var _ ledger.Store = (*Store)(nil)
@@ -57,7 +60,7 @@ func New(c Config) *Store {
 	if c.Hook == nil {
 		c.Hook = func(Write) Outcome { return Proceed }
 	}
-	return &Store{config: c, channels: make(map[string]*channel)}
+	return &Store{config: c, channels: make(map[string]*channel), staged: make(map[string]map[string]ledger.StagedSet)}
 }
 
 // Append implements ledger.Log.
@@ -90,7 +93,7 @@ func (s *Store) append(name string, block []byte, batch *ledger.Batch) error {
 	}
 	c := s.channels[name]
 	if c == nil {
-		c = &channel{tables: newTables()}
+		c = &channel{tables: newTables(), unapplied: make(map[uint64][]ledger.Write)}
 	}
 	switch height := uint64(len(c.blocks)); {
 	case batch.Block > height:
@@ -105,6 +108,8 @@ func (s *Store) append(name string, block []byte, batch *ledger.Batch) error {
 	c.digests = append(c.digests, digest(batch))
 	if !s.config.SeparateApply {
 		c.apply(batch)
+	} else if len(batch.Private) > 0 {
+		c.unapplied[batch.Block] = cloneWrites(batch.Private)
 	}
 	return nil
 }
@@ -218,9 +223,13 @@ func (s *Store) apply(ctx context.Context, name string, batch *ledger.Batch) err
 		return fmt.Errorf("the savepoint is %d: blocks are applied in order: %w", c.tables.savepoint, ErrMisuse)
 	}
 	if s.config.Loose {
-		return s.applyStepwise(ctx, name, c, batch)
+		if err := s.applyStepwise(ctx, name, c, batch); err != nil {
+			return err
+		}
+	} else {
+		c.apply(batch)
 	}
-	c.apply(batch)
+	delete(c.unapplied, batch.Block)
 	return nil
 }
 
@@ -278,6 +287,6 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	s.channels = nil
+	s.channels, s.staged = nil, nil
 	return nil
 }

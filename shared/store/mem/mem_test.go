@@ -18,7 +18,7 @@ func TestStore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ledgertest.TestStore(t, ledgertest.Capabilities{FixedViews: !config.Loose, AppendApplies: !config.SeparateApply},
+			ledgertest.TestStore(t, ledgertest.Capabilities{FixedViews: !config.Loose, AppendApplies: !config.SeparateApply, Ages: true},
 				func(t *testing.T, _ string) ledger.Store { return mem.New(config) })
 		})
 	}

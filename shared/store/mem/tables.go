@@ -3,6 +3,7 @@ package mem
 import (
 	"bytes"
 	"cmp"
+	"slices"
 	"time"
 
 	"github.com/tidwall/btree"
@@ -81,8 +82,8 @@ func (t *tables) putSavepoint(n uint64) { t.savepoint = max(t.savepoint, n) }
 
 // writes returns the single writes that apply b to t, in order.
 func (t *tables) writes(b *ledger.Batch) []step {
-	steps := make([]step, 0, len(b.Writes)+len(b.History)+len(b.Txs)+2)
-	for i, w := range b.Writes {
+	steps := make([]step, 0, len(b.Private)+len(b.Writes)+len(b.History)+len(b.Txs)+2)
+	for i, w := range slices.Concat(b.Private, b.Writes) {
 		steps = append(steps, step{OpItem, i, func() { t.putItem(b.Block, w) }})
 	}
 	for i, c := range b.History {

@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -40,6 +41,7 @@ func (d *directory) file(name string) string { return d.fs.PathJoin(d.path, name
 func (d *directory) log() string             { return d.file(logDir) }
 func (d *directory) state() string           { return d.file(stateDir) }
 func (d *directory) records() string         { return d.file(recordsDir) }
+func (d *directory) private() string         { return d.file(privateDir) }
 
 // lockDirectory checks that path is a data directory of this format, and locks it. An empty or absent directory is made one if
 // create is set.
@@ -173,15 +175,25 @@ func (s *Store) open() error {
 		return err
 	}
 	s.log = &log{fs: s.config.FS, dir: s.dir.log(), folder: logDir, size: s.config.SegmentBytes, sums: sums}
-	if err := s.replay(); err != nil {
+	s.private = newPrivateLog(s.config.FS, s.dir.path, s.dir.private())
+	private, err := s.private.open()
+	if err != nil {
 		return err
+	}
+	if err := s.replay(private); err != nil {
+		return err
+	}
+	if len(s.private.segments) > 0 {
+		if err := s.sweep(context.Background(), false); err != nil {
+			return err
+		}
 	}
 	s.records, err = openRecords(s, sums)
 	return err
 }
 
-// replay puts into the database what only the log has.
-func (s *Store) replay() error {
+// replay puts into the database what only the logs have.
+func (s *Store) replay(private map[blockWrites][]ledger.Write) error {
 	savepoints, err := s.db.savepoints()
 	if err != nil {
 		return fmt.Errorf("%w: %w", errDamagedState, err)
@@ -207,6 +219,7 @@ func (s *Store) replay() error {
 		if err != nil {
 			return err
 		}
+		batch.Private = private[blockWrites{r.channel, r.number, string(batch.Hash)}]
 		effects, err := s.db.effects(r.channel, batch, start, end, end)
 		if err != nil {
 			return err
@@ -238,7 +251,13 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	var errs []error
+	if len(s.private.segments) > 0 {
+		errs = append(errs, s.sweep(context.Background(), false), s.private.close())
+	}
 	s.mu.Lock()
+	if s.sweeper != nil {
+		s.sweeper.Stop()
+	}
 	for v := range s.views {
 		errs = append(errs, v.release())
 	}

@@ -25,7 +25,7 @@ func TestStore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ledgertest.TestStore(t, ledgertest.Capabilities{Persistent: true, FixedViews: true, AppendApplies: true},
+			ledgertest.TestStore(t, ledgertest.Capabilities{Persistent: true, FixedViews: true, AppendApplies: true, Ages: true},
 				func(t *testing.T, dir string) ledger.Store { return open(t, dir, config) })
 		})
 	}

@@ -128,10 +128,10 @@ func checkSeal(d *directory) (sealed bool, err error) {
 // files returns the names of the files that a seal covers, sorted, with slashes.
 func (d *directory) files() ([]string, error) {
 	var names []string
-	for _, dir := range []string{"", logDir + "/", stateDir + "/", recordsDir + "/"} {
+	for _, dir := range []string{"", logDir + "/", stateDir + "/", recordsDir + "/", privateDir + "/"} {
 		listed, err := d.fs.List(d.file(dir))
-		if dir == recordsDir+"/" && errors.Is(err, os.ErrNotExist) {
-			continue // no message was ever kept
+		if (dir == recordsDir+"/" || dir == privateDir+"/") && errors.Is(err, os.ErrNotExist) {
+			continue // no message, or nothing private, was ever kept
 		}
 		if err != nil {
 			return nil, err

@@ -193,6 +193,7 @@ func (db *database) effects(channel string, b *ledger.Batch, start, end, replay 
 		batch.Set(channelKey(channel), binary.AppendUvarint(nil, b.Block+1), nil),
 		batch.Set([]byte{keyReplay}, appendPosition(nil, replay), nil),
 		putItems(batch, channel, b.Writes),
+		putItems(batch, channel, b.Private),
 		putHistory(batch, channel, b.History),
 		db.putTxs(batch, channel, b.Txs))
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -48,11 +49,13 @@ func (c Config) withDefaults() Config {
 
 // Store is a ledger.Store in a directory. The methods are documented there.
 type Store struct {
-	config  Config
-	dir     *directory
-	db      *database
-	log     *log
-	records *Records
+	config   Config
+	dir      *directory
+	db       *database
+	log      *log
+	records  *Records
+	private  *privateLog
+	sweeping sync.Mutex // held to sweep the private log
 
 	lifetime sync.RWMutex // held for reading by each call, for writing by Close
 	closed   bool
@@ -60,6 +63,7 @@ type Store struct {
 	mu       sync.Mutex // guards what follows
 	channels map[string]*channel
 	views    map[*view]struct{}
+	sweeper  *time.Timer // will sweep the private log; nil if nothing is there to sweep
 }
 
 // channel is what is known of a channel without a look at the disk.
@@ -146,6 +150,14 @@ func (s *Store) append(ctx context.Context, name string, block []byte, batch *le
 	defer record.free()
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if len(batch.Private) > 0 {
+		s.private.appending.RLock()
+		defer s.private.appending.RUnlock()
+		if err := s.private.keep(name, batch); err != nil {
+			return err
+		}
+		defer s.sweepLater()
 	}
 	segment, start, end, err := s.log.write(record.bytes)
 	if err != nil {

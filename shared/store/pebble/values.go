@@ -149,19 +149,9 @@ func (d *decoder) tx(e *ledger.TxEntry) {
 	e.Version, e.Code = d.version(), peer.TxValidationCode(uint32(d.uvarint()))
 }
 
-// appendBatch appends all of a batch but its number.
+// appendBatch appends all of a batch but its number, and but what is private.
 func appendBatch(b []byte, batch *ledger.Batch) []byte {
-	b = appendString(b, string(batch.Hash))
-	b = binary.AppendUvarint(b, uint64(len(batch.Writes)))
-	for i := range batch.Writes {
-		w := &batch.Writes[i]
-		b = appendString(appendString(b, w.Namespace), w.Key)
-		if w.Item == nil {
-			b = append(b, 0)
-		} else {
-			b = appendSized(b, func(b []byte) []byte { return appendItem(b, w.Item) })
-		}
-	}
+	b = appendWrites(appendString(b, string(batch.Hash)), batch.Writes)
 	b = binary.AppendUvarint(b, uint64(len(batch.History)))
 	for i := range batch.History {
 		c := &batch.History[i]
@@ -173,6 +163,34 @@ func appendBatch(b []byte, batch *ledger.Batch) []byte {
 		b = appendTx(appendString(b, batch.Txs[i].TxID), &batch.Txs[i])
 	}
 	return b
+}
+
+func appendWrites(b []byte, writes []ledger.Write) []byte {
+	b = binary.AppendUvarint(b, uint64(len(writes)))
+	for i := range writes {
+		w := &writes[i]
+		b = appendString(appendString(b, w.Namespace), w.Key)
+		if w.Item == nil {
+			b = append(b, 0)
+		} else {
+			b = appendSized(b, func(b []byte) []byte { return appendItem(b, w.Item) })
+		}
+	}
+	return b
+}
+
+// writes is the inverse of appendWrites.
+func (d *decoder) writes() []ledger.Write {
+	writes := make([]ledger.Write, d.count())
+	for i := range writes {
+		w := &writes[i]
+		w.Namespace, w.Key = string(d.bytes()), string(d.bytes())
+		if s := d.sized(); s != nil {
+			w.Item = s.item()
+			d.bad = d.bad || !s.done()
+		}
+	}
+	return writes
 }
 
 // appendSized appends what f appends, after its length in four bytes and never with length 0: that stands for nothing.
@@ -197,15 +215,7 @@ func (d *decoder) sized() *decoder {
 // batch is the inverse of appendBatch. The batch shares the decoder's bytes.
 func (d *decoder) batch(number uint64) *ledger.Batch {
 	b := &ledger.Batch{Block: number, Hash: d.bytes()}
-	b.Writes = make([]ledger.Write, d.count())
-	for i := range b.Writes {
-		w := &b.Writes[i]
-		w.Namespace, w.Key = string(d.bytes()), string(d.bytes())
-		if s := d.sized(); s != nil {
-			w.Item = s.item()
-			d.bad = d.bad || !s.done()
-		}
-	}
+	b.Writes = d.writes()
 	b.History = make([]ledger.Change, d.count())
 	for i := range b.History {
 		c := &b.History[i]

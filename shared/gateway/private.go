@@ -1,0 +1,133 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+
+	"peerless/shared/chaincode"
+	"peerless/shared/collection"
+	"peerless/shared/ledger"
+	"peerless/shared/msp"
+	"peerless/shared/simulate"
+	"peerless/shared/wire"
+)
+
+// collection says what the transaction may do with a chaincode's collection, nil if there is none by the name. It reads the whole
+// definition of the chaincode, as Fabric does, so that a change of its collections is a conflict.
+func (r *run) collection(ctx context.Context, name, collectionName string) (*chaincode.Collection, error) {
+	if _, err := r.tx.GetMultipleStates(ctx, ledger.LifecycleNamespace, ledger.FabricDefinitionKeys(name)); err != nil {
+		return nil, err
+	}
+	definition, err := r.invocable(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	static := collection.Find(definition.Collections, r.channel.Config(), collectionName)
+	if static == nil {
+		return nil, nil
+	}
+	creator, err := r.channel.Config().MSPs.Identify(r.proposal.Creator)
+	if err != nil {
+		creator = nil
+	}
+	c := &chaincode.Collection{Collection: simulate.Collection{Name: collectionName}}
+	c.Read, c.Write = collection.Access(static, creator)
+	if r.Ledger.Keys != nil && slices.Contains(collection.Members(static), r.mspID) {
+		c.Open = func(key string, sealed []byte) ([]byte, error) {
+			return collection.Open(r.Ledger.Keys, r.mspID, ledger.PrivatePlace(r.channel.Name(), name, collectionName, key), sealed)
+		}
+	}
+	return c, nil
+}
+
+// privateTooLarge checks the values written to a collection. Their keys are nobody else's business.
+func privateTooLarge(part wire.PrivateCollection) *endorserError {
+	kv := &kvrwset.KVRWSet{}
+	if err := proto.Unmarshal(part.Raw, kv); err != nil {
+		return failed(Internal, "%v", err)
+	}
+	for _, w := range kv.Writes {
+		if len(w.Value) > MaxValue {
+			e := failed(TooLarge, "a value written to collection %s has %d bytes, the limit is %d", part.Collection, len(w.Value), MaxValue)
+			e.limit = MaxValue
+			return e
+		}
+	}
+	return nil
+}
+
+// members returns those of the endorsers whose organisations belong to each collection that a transaction read values of; with
+// transient data, to each that it touched: what a client sends beside its arguments is for them alone.
+func (s *Service) members(ctx context.Context, channel *ledger.Channel, view ledger.View, sim *simulation, transient bool, endorsers []*msp.Signer) ([]*msp.Signer, error) {
+	eligible := endorsers
+	for _, use := range sim.collections {
+		if !use.Read && !transient {
+			continue
+		}
+		static, err := s.find(ctx, channel, view, use)
+		if err != nil {
+			return nil, err
+		}
+		members := collection.Members(static)
+		eligible = slices.DeleteFunc(slices.Clone(eligible), func(e *msp.Signer) bool { return !slices.Contains(members, e.MSPID) })
+	}
+	return eligible, nil
+}
+
+func (s *Service) find(ctx context.Context, channel *ledger.Channel, view ledger.View, use simulate.CollectionUse) (*peer.StaticCollectionConfig, error) {
+	definition, err := s.definitions.get(ctx, channel.Name(), view, use.Namespace)
+	if err != nil {
+		return nil, storeError("endorse", "chaincode "+use.Namespace, err)
+	}
+	return collection.Find(definition.GetCollections(), channel.Config(), use.Collection), nil
+}
+
+// needsOutsiders is the Error of a plan that would give transient data to organisations that the collections are not for.
+func needsOutsiders(sim *simulation) *Error {
+	var protected []string
+	for _, use := range sim.collections {
+		protected = append(protected, use.Collection)
+	}
+	return &Error{Kind: EndorsementPolicyFailure, Stage: "endorse", Code: codes.FailedPrecondition, Message: fmt.Sprintf(
+		"requires endorsement from organisation(s) that are not in the distribution policy of the private data collection(s): %v; retry specifying trusted organisation(s) to protect transient data", protected)}
+}
+
+var errDiffer = errors.New("ProposalResponsePayloads do not match")
+
+// agree runs a proposal again as each of the named endorsers after the first that holds other private values than it does, where
+// that matters: such an endorser fails, or comes to the same.
+func (s *Service) agree(ctx context.Context, channel *ledger.Channel, view ledger.View, p *wire.Proposal, sim *simulation, endorsers []*msp.Signer) (*msp.Signer, *endorserError) {
+	for _, other := range endorsers[1:] {
+		differs := false
+		for _, use := range sim.collections {
+			static, err := s.find(ctx, channel, view, use)
+			if err != nil {
+				return other, viewError(err)
+			}
+			members := collection.Members(static)
+			differs = differs || use.Read && slices.Contains(members, other.MSPID) != slices.Contains(members, endorsers[0].MSPID)
+		}
+		if !differs {
+			continue
+		}
+		again, failure := s.simulate(ctx, channel, view, p, other.MSPID)
+		if failure == nil {
+			failure = responseError(again.response)
+		}
+		if failure == nil && !(bytes.Equal(again.results, sim.results) && proto.Equal(again.response, sim.response) && proto.Equal(again.event, sim.event)) {
+			failure = rejected(EndorsementPolicyFailure, errDiffer, "%v", errDiffer)
+		}
+		if failure != nil {
+			return other, failure
+		}
+	}
+	return nil, nil
+}

@@ -1,0 +1,80 @@
+package organization
+
+import (
+	"context"
+	"crypto/cipher"
+	"crypto/rand"
+	"errors"
+	"fmt"
+
+	"peerless/shared/collection"
+	"peerless/shared/docstore"
+	"peerless/shared/secret"
+)
+
+// KindDataKey is the kind of the documents that hold organisations' data keys, by MSP id.
+const KindDataKey = "datakey"
+
+// dataKeySize is AES-256's, in bytes.
+const dataKeySize = 32
+
+// dataKey is the document: what seals an organisation's private values.
+type dataKey struct {
+	Key []byte `json:"key"` // sealed
+}
+
+var _ collection.Keys = (*Registry)(nil)
+
+// DataKey implements collection.Keys. The key is made when it is first asked for. An organisation has one if its endorser is
+// here; the values of one that endorses by itself are its own to keep.
+func (r *Registry) DataKey(mspID string) (cipher.AEAD, error) {
+	if _, err := r.Endorser(mspID); errors.Is(err, ErrNotFound) {
+		return nil, fmt.Errorf("organisation %q: %w", mspID, collection.ErrNoKey)
+	} else if err != nil {
+		return nil, err
+	}
+	key, err := r.dataKeys.get(mspID, mspID, func() (cipher.AEAD, error) { return r.loadDataKey(mspID) })
+	if err != nil {
+		return nil, fmt.Errorf("data key of organisation %s: %w", mspID, err)
+	}
+	return key, nil
+}
+
+func (r *Registry) loadDataKey(mspID string) (cipher.AEAD, error) {
+	ctx, cancel := r.context()
+	defer cancel()
+	doc, err := r.Store.Get(ctx, KindDataKey, mspID)
+	if errors.Is(err, docstore.ErrNotFound) {
+		doc, err = r.makeDataKey(ctx, mspID)
+	}
+	if err != nil {
+		return nil, storeError(err)
+	}
+	var kept dataKey
+	if err := doc.Decode(&kept); err != nil {
+		return nil, storeError(err)
+	}
+	name := purpose(KindDataKey, mspID, partKey)
+	raw, err := r.unseal(ctx, kept.Key, name)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(raw)
+	aead, err := secret.NewAEAD(raw)
+	if err != nil {
+		return nil, damaged(name, err)
+	}
+	return aead, nil
+}
+
+// makeDataKey makes a key. If another process was faster, its document is returned.
+func (r *Registry) makeDataKey(ctx context.Context, mspID string) (docstore.Document, error) {
+	raw := make([]byte, dataKeySize)
+	rand.Read(raw) // never fails
+	defer clear(raw)
+	sealed, err := r.Sealer.Seal(ctx, raw, purpose(KindDataKey, mspID, partKey))
+	if err != nil {
+		return docstore.Document{}, err
+	}
+	return docstore.Create(ctx, r.Store, KindDataKey, mspID, dataKey{sealed})
+}
