@@ -38,6 +38,9 @@ func (h *Host) accept(inv *chaincode.Invocation, result *invocation.Result) (*ch
 }
 
 func (h *Host) merge(tx *simulate.Tx, result *invocation.Result) error {
+	if n := countEntries(result.Set, countedFields); n > maxEntries {
+		return fmt.Errorf("%w: function %s answered with a read-write set of %d entries, the limit is %d", chaincode.ErrProtocol, h.Function, n, maxEntries)
+	}
 	set, err := wire.ParseRWSet(result.Set)
 	if err != nil {
 		return fmt.Errorf("%w: function %s: %w", chaincode.ErrProtocol, h.Function, err)

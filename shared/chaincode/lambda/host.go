@@ -82,7 +82,7 @@ func New(config Config) (*Host, error) {
 		return nil, fmt.Errorf("chaincode function %s: a client and credentials are required", config.Function)
 	}
 	config.Concurrency = cmp.Or(config.Concurrency, DefaultConcurrency)
-	config.MaxBatch = cmp.Or(config.MaxBatch, DefaultMaxBatch)
+	config.MaxBatch = min(cmp.Or(config.MaxBatch, DefaultMaxBatch), invocation.MaxBatch)
 	config.BatchTime = cmp.Or(config.BatchTime, 2*time.Second)
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -15,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset"
 	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"google.golang.org/protobuf/proto"
@@ -44,8 +47,10 @@ func handle(ctx context.Context, payload json.RawMessage) (any, error) {
 		response.Results = nil
 	case "more results":
 		response.Results = append(response.Results, response.Results[0])
-	case "no JSON":
-		return json.RawMessage(`"` + "x"), nil
+	case "a million results":
+		return json.RawMessage(`{"version":1,"results":[{}` + strings.Repeat(",{}", 1_000_000) + "]}"), nil
+	case "results of another kind":
+		return json.RawMessage(`{"version":1,"results":7}`), nil
 	}
 	return response, nil
 }
@@ -83,6 +88,12 @@ func answer(ctx context.Context, request *invocation.Request, p *invocation.Prop
 		result.Set, _ = forged.Marshal()
 	case "write out of order":
 		set("mine", &kvrwset.KVRWSet{Writes: []*kvrwset.KVWrite{{Key: "b", Value: []byte("x")}, {Key: "a", Value: []byte("x")}}})
+	case "a million reads":
+		kv, _ := proto.Marshal(&kvrwset.KVRWSet{Reads: slices.Repeat([]*kvrwset.KVRead{{}}, 1_000_000)})
+		result.Set, _ = proto.Marshal(&rwset.TxReadWriteSet{NsRwset: []*rwset.NsReadWriteSet{{Namespace: "mine", Rwset: kv}}})
+	case "a million rows":
+		rows := &kvrwset.QueryReads{KvReads: slices.Repeat([]*kvrwset.KVRead{{}}, 1_000_000)}
+		set("mine", &kvrwset.KVRWSet{RangeQueriesInfo: []*kvrwset.RangeQueryInfo{{ReadsInfo: &kvrwset.RangeQueryInfo_RawReads{RawReads: rows}}}})
 	case "noise for a set":
 		result.Set = bytes.Repeat([]byte{0xff}, 100)
 	case "noise for a response":
