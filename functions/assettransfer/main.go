@@ -4,14 +4,12 @@ package main
 import (
 	"log"
 
+	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
+
 	"peerless/contracts/assettransfer/chaincode"
 	"peerless/shared/adapter"
 )
 
 func main() {
-	contract, err := chaincode.New()
-	if err != nil {
-		log.Fatal(err)
-	}
-	log.Fatal(adapter.Start(contract))
+	log.Fatal(adapter.StartFunc(func() (shim.Chaincode, error) { return chaincode.New() }))
 }

@@ -33,7 +33,7 @@ var forms = []struct {
 	file           string // the program's
 }{
 	{"hello", "peerless/shared/adapter/testdata/hello", "", "bootstrap"},
-	{"linked", "peerless/shared/adapter/testdata/asset", "", "bootstrap"},
+	{"linked", "peerless/functions/assettransfer", "", "bootstrap"},
 	{"wrapped", "peerless/contracts/assettransfer", "peerless/functions/adapter", "assettransfer"},
 }
 

@@ -28,8 +28,8 @@ type Config struct {
 func FromEnv() (Config, error) {
 	config := Config{Channel: os.Getenv(EnvChannel), Chaincode: os.Getenv(EnvChaincode), Logger: slog.New(slog.NewJSONHandler(os.Stderr, nil))}
 	var missing []string
-	for name, value := range map[string]string{EnvChannel: config.Channel, EnvChaincode: config.Chaincode} {
-		if value == "" {
+	for _, name := range []string{EnvChannel, EnvChaincode} {
+		if os.Getenv(name) == "" {
 			missing = append(missing, name)
 		}
 	}

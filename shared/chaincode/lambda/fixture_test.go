@@ -21,10 +21,11 @@ import (
 
 // The functions that tests deploy, each in a directory with what its package holds.
 var functions = map[string]map[string]string{ // directory: file: package
-	"probe":         {"bootstrap": "./testdata/probe"},
+	"probe":         {"bootstrap": "peerless/functions/probe"},
 	"probe-wrapped": {"bootstrap": "peerless/functions/adapter", "probe": "peerless/contracts/probe"},
-	"asset":         {"bootstrap": "./testdata/asset"},
-	"asset-wrapped": {"bootstrap": "peerless/functions/adapter", "assettransfer": "peerless/contracts/assettransfer"},
+	"asset":         {"bootstrap": "peerless/functions/assettransfer"},
+	"asset-program": {"assettransfer": "peerless/contracts/assettransfer"},
+	"layer":         {"bootstrap": "peerless/functions/adapter"},
 	"attacker":      {"bootstrap": "./testdata/attacker"},
 }
 
@@ -110,7 +111,7 @@ func (c *cloud) deploy(form, channel, name string, change ...func(*awstest.Funct
 	switch form {
 	case "probe-wrapped":
 		function.Handler = "probe"
-	case "asset-wrapped":
+	case "asset-program":
 		function.Handler = "assettransfer"
 	}
 	config := lambda.Config{

@@ -92,6 +92,10 @@ func TestWrongSetup(t *testing.T) {
 		"a program that ends": {"probe-wrapped", func(f *awstest.Function, _ *lambda.Config) {
 			f.Code, f.Handler = mixed, "ends"
 		}, "cannot find my library"},
+		"a program that ends, started ahead": {"probe-wrapped", func(f *awstest.Function, _ *lambda.Config) {
+			f.Code, f.Handler = mixed, "ends"
+			f.Environment["AWS_LAMBDA_INITIALIZATION_TYPE"] = "provisioned-concurrency"
+		}, "it does not start: Peerless.Init: chaincode is not available: start mine: the program ended, exit status 4"},
 		"no such table": {"probe", func(_ *awstest.Function, config *lambda.Config) {
 			config.Table = "elsewhere"
 			config.Credentials = func(context.Context, string, string) (invocation.Credentials, error) {
