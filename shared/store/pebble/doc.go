@@ -7,12 +7,16 @@
 //	log/%012d.log     segments of the log: blocks, each with its batch, in the order of Append
 //	state/            a Pebble database: what the log says, indexed
 //	queue/%012d.log   segments of another log, in the same format: the messages of a queue (Records)
+//	private/%012d.log the private log, once there was something private
 //	SEAL              the checksum of every file; there only after Close, until the next Open
 //
 // The log is the truth, and the only thing that is synced: Append writes one record, waits for it to be on disk, and then
 // puts its batch into Pebble, which has no log of its own. What a crash takes from Pebble is replayed from the log by
 // Open. Appends to several channels at once share a sync. If state/ is lost or damaged it can be deleted: the next Open
 // builds it again.
+//
+// Private values (ledger.Batch.Private) are in no segment of the log, which is for ever, but in the private log until Pebble has them on
+// disk, and then in state/ alone: if that is deleted they are lost, and only their hashes are built again.
 //
 // # Damage
 //

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"peerless/shared/ledger"
@@ -202,12 +203,47 @@ func (s *Store) Compact(ctx context.Context) error {
 	err := s.use(ctx)
 	if err == nil {
 		defer s.lifetime.RUnlock()
-		err = s.sweep(ctx, true)
+		if err = s.sweep(ctx, true); err == nil {
+			err = s.awaitRemoval(ctx)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("compact: %w", classify(err))
 	}
 	return nil
+}
+
+// removalTime is how long Compact waits for tables that a view may hold on to.
+const removalTime = 10 * time.Second
+
+// awaitRemoval waits until Pebble has removed the tables that it does not use any more, which it does by and by.
+func (s *Store) awaitRemoval(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, removalTime)
+	defer cancel()
+	for {
+		levels, err := s.db.SSTables()
+		if err != nil {
+			return err
+		}
+		used := make(map[string]bool)
+		for _, tables := range levels {
+			for _, table := range tables {
+				used[fmt.Sprintf("%06d.sst", uint64(table.BackingSSTNum))] = true
+			}
+		}
+		names, err := s.config.FS.List(s.dir.state())
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, ".sst") && !used[name] }) {
+			return nil
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("old tables are still in use: close the views that are open: %w", ctx.Err())
+		}
+	}
 }
 
 // sweep flushes Pebble, after which no block in the private log is needed, removes its segments, and, when it is time or if all
