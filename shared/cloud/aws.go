@@ -25,6 +25,7 @@ import (
 	"peerless/shared/queue/sqs"
 	"peerless/shared/secret/kms"
 	"peerless/shared/store/dynamodb"
+	"peerless/shared/webhook"
 )
 
 // clients are AWS's, made once for the process. The configuration is made by hand: to look for one as the CLI does costs 6 ms of every cold start.
@@ -46,6 +47,9 @@ func (c *clients) of(service string) aws.Config {
 	}
 	return config
 }
+
+// AWS is the configuration of a client of one service, named by its id in capitals: SQS.
+func (c Config) AWS(service string) aws.Config { return newClients(c).of(service) }
 
 // openAWS opens a platform over the stack's resources.
 func openAWS(ctx context.Context, config Config, logger *slog.Logger) (*Platform, error) {
@@ -93,6 +97,8 @@ func openAWS(ctx context.Context, config Config, logger *slog.Logger) (*Platform
 		p.Messages = &sqs.Queue{Client: sdksqs.NewFromConfig(c.of("SQS")), URL: config.Queue, DeadLettersURL: config.DeadLetters}
 		serve.Queue = p.Messages
 	}
+	p.Webhooks = &webhook.Registry{Documents: control, Sealer: sealer, Services: []string{"sns", "events"}}
+	serve.Webhooks = p.Webhooks
 	handler, err := n.Serve(serve)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"peerless/shared/emf"
 	"peerless/shared/node"
 	"peerless/shared/queue/sqs"
+	"peerless/shared/webhook"
 )
 
 // Contracts are linked into the program, by the names of their chaincodes. Stage local runs them.
@@ -25,6 +26,8 @@ type Platform struct {
 	HTTP http.Handler
 	// Messages is the queue in SQS. Stage local has none.
 	Messages *sqs.Queue
+	// Webhooks are the subscriptions to events. Functions send to the public internet only.
+	Webhooks *webhook.Registry
 }
 
 // Open puts the platform together. metrics may be nil.

@@ -30,19 +30,22 @@ type Config struct {
 	FunctionPrefix string
 	// Queue and DeadLetters are the URLs of the queues. PEERLESS_QUEUE_URL, PEERLESS_DEAD_LETTERS_URL; both may be empty: there is no queue.
 	Queue, DeadLetters string
+	// Later is the URL of the queue in which webhooks that fail wait for their next try. PEERLESS_EVENTS_LATER_URL; it may be empty: then the
+	// ledger table's stream repeats its records.
+	Later string
 	// Issuer and Audience are whose tokens are accepted beside API keys. PEERLESS_ISSUER, PEERLESS_AUDIENCE; both may be empty: none are.
 	Issuer, Audience string
 
 	// Region and Credentials are those of the function. AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN (may be empty).
 	Region      string
 	Credentials aws.Credentials
-	// Endpoints are the addresses of services that are not at their own, by service id in capitals: AWS_ENDPOINT_URL_DYNAMODB, …_KMS,
-	// …_LAMBDA, …_SQS, …_STS. All may be empty.
+	// Endpoints are the addresses of services that are not at their own, by service id in capitals: AWS_ENDPOINT_URL_DYNAMODB,
+	// …_EVENTBRIDGE, …_KMS, …_LAMBDA, …_SNS, …_SQS, …_STS. All may be empty.
 	Endpoints map[string]string
 }
 
 // services are those that the platform calls.
-var services = []string{"DYNAMODB", "KMS", "LAMBDA", "SQS", "STS"}
+var services = []string{"DYNAMODB", "EVENTBRIDGE", "KMS", "LAMBDA", "SNS", "SQS", "STS"}
 
 // FromEnv reads the configuration from the environment: lookup is os.Getenv. Every name that is missing is in the one error.
 func FromEnv(lookup func(string) string) (Config, error) {
@@ -54,6 +57,7 @@ func FromEnv(lookup func(string) string) (Config, error) {
 	c.Ledger, c.Control = env.need("PEERLESS_LEDGER_TABLE"), env.need("PEERLESS_CONTROL_TABLE")
 	c.Key, c.ReaderRole, c.FunctionPrefix = env.need("PEERLESS_KEY_ARN"), env.need("PEERLESS_READER_ROLE"), env.need("PEERLESS_FUNCTION_PREFIX")
 	c.Queue, c.DeadLetters = lookup("PEERLESS_QUEUE_URL"), lookup("PEERLESS_DEAD_LETTERS_URL")
+	c.Later = lookup("PEERLESS_EVENTS_LATER_URL")
 	if c.Issuer = lookup("PEERLESS_ISSUER"); c.Issuer != "" {
 		c.Audience = env.need("PEERLESS_AUDIENCE") // else anybody's tokens of the issuer would do
 	}

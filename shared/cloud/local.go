@@ -13,6 +13,7 @@ import (
 	"peerless/shared/node"
 	"peerless/shared/queue"
 	"peerless/shared/store/mem"
+	"peerless/shared/webhook"
 )
 
 // localChannel is the channel that there is from the start, as with `peerless dev`.
@@ -28,7 +29,7 @@ func openLocal(ctx context.Context, config Config, contracts Contracts, logger *
 	if err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
-	return &Platform{Node: n, HTTP: api.GuardLocal(handler)}, nil
+	return &Platform{Node: n, HTTP: api.GuardLocal(handler), Webhooks: &webhook.Registry{Documents: n.Documents, Sealer: n.Sealer}}, nil
 }
 
 // localQueue runs what is queued in the container itself: it lasts as long as the ledger does.
