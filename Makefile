@@ -7,7 +7,8 @@
 # The same source and toolchain give the same bytes: no paths, no build id, no version control in them.
 GOARCH ?= arm64
 TAGS ?= lambda.norpc,grpcnotrace,aws
-ARTIFACTS_DIR ?= $(CURDIR)/dist/$(@:build-%=%)
+dist = $(CURDIR)/dist
+ARTIFACTS_DIR ?= $(dist)/$(@:build-%=%)
 
 GatewayFunction       = ./functions/gateway
 AssetTransferFunction = ./functions/assettransfer

@@ -47,7 +47,7 @@ func TestSAM(t *testing.T) {
 	}
 	s.docker(t)
 	t.Run("invoke", func(t *testing.T) {
-		for function, name := range map[string]string{"gateway": "submit"} {
+		for function, name := range map[string]string{"gateway": "submit", "queue": "poison", "assettransfer": "newer-gateway", "probe": "invoke"} {
 			for _, sample := range samples.Read(t, function) {
 				if sample.Name == name {
 					event := filepath.Join(toolbox.Root(), "events", function, name+".json")
@@ -72,7 +72,7 @@ func TestSAM(t *testing.T) {
 }
 
 // logicalIDs are the functions with samples, by their directories.
-var logicalIDs = map[string]string{"gateway": "GatewayFunction"}
+var logicalIDs = map[string]string{"gateway": "GatewayFunction", "queue": "QueueFunction", "assettransfer": "AssetTransferFunction", "probe": "ProbeFunction"}
 
 func sampleEvent(t *testing.T, function, name string) string {
 	t.Helper()
