@@ -13,10 +13,11 @@ ARTIFACTS_DIR ?= $(dist)/$(@:build-%=%)
 GatewayFunction       = ./functions/gateway
 AssetTransferFunction = ./functions/assettransfer
 QueueFunction         = ./functions/queue
+EventsFunction        = ./functions/events
 ProbeFunction         = ./functions/probe
 AdapterLayer          = ./functions/adapter
 
-functions = GatewayFunction QueueFunction AssetTransferFunction ProbeFunction AdapterLayer
+functions = GatewayFunction QueueFunction EventsFunction AssetTransferFunction ProbeFunction AdapterLayer
 
 .PHONY: dist $(functions:%=build-%)
 dist: $(functions:%=build-%)

@@ -186,3 +186,29 @@ func TestTrust(t *testing.T) {
 		}
 	}
 }
+
+// TestEventsMay: the events function reads the ledger and never writes it; it tells topics and buses of the stack's name alone.
+func TestEventsMay(t *testing.T) {
+	t.Parallel()
+	tp := render(t)
+	ledger, account := tp.arn(t, "LedgerTable"), ":"+awstest.Region+":"+awstest.Account+":"
+	for call, may := range map[[2]string]bool{
+		{"dynamodb:Query", ledger}: true,
+		{"dynamodb:GetRecords", tp.attribute(t, "LedgerTable", "StreamArn")}:                    true,
+		{"dynamodb:PutItem", tp.arn(t, "ControlTable")}:                                         true,
+		{"sqs:SendMessage", tp.arn(t, "EventsLater")}:                                           true,
+		{"sns:Publish", "arn:aws:sns" + account + stackName + "-orders"}:                        true,
+		{"events:PutEvents", "arn:aws:events" + account + "event-bus/" + stackName + "-orders"}: true,
+		{"sns:Publish", "arn:aws:sns" + account + "alarms"}:                                     false,
+		{"events:PutEvents", "arn:aws:events" + account + "event-bus/default"}:                  false,
+		{"dynamodb:PutItem", ledger}:                                                            false,
+		{"dynamodb:BatchWriteItem", ledger}:                                                     false,
+		{"lambda:InvokeFunction", tp.arn(t, "AssetTransferFunction")}:                           false,
+		{"sqs:SendMessage", tp.arn(t, "Queue")}:                                                 false,
+		{"sts:AssumeRole", tp.arn(t, "ContractReaderRole")}:                                     false,
+	} {
+		if got := tp.may(t, tp.roleOf(t, "EventsFunction"), awstest.Call{Action: call[0], Resource: call[1]}); got != may {
+			t.Errorf("events: may %s on %s: %v", call[0], call[1], got)
+		}
+	}
+}

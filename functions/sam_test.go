@@ -72,7 +72,7 @@ func TestSAM(t *testing.T) {
 }
 
 // logicalIDs are the functions with samples, by their directories.
-var logicalIDs = map[string]string{"gateway": "GatewayFunction", "queue": "QueueFunction", "assettransfer": "AssetTransferFunction", "probe": "ProbeFunction"}
+var logicalIDs = map[string]string{"gateway": "GatewayFunction", "queue": "QueueFunction", "events": "EventsFunction", "assettransfer": "AssetTransferFunction", "probe": "ProbeFunction"}
 
 func sampleEvent(t *testing.T, function, name string) string {
 	t.Helper()
