@@ -36,6 +36,7 @@ type platform struct {
 	*service.Service
 	user  *msp.Signer
 	store ledger.Store
+	spec  channelconfig.Spec // of "main"
 }
 
 func newPlatform(tb testing.TB, store ledger.Store, contract shim.Chaincode, config service.Config) *platform {
@@ -60,9 +61,10 @@ func newPlatform(tb testing.TB, store ledger.Store, contract shim.Chaincode, con
 	config.Chaincodes = hosts{"main/cc": host}
 	s, err := service.New(config)
 	must(err)
-	genesis, err := channelconfig.Genesis(channelconfig.Spec{Channel: "main",
+	spec := channelconfig.Spec{Channel: "main",
 		Organizations: []channelconfig.Organization{{MSPID: "PeerlessMSP", MSP: own.MSPConfig()}},
-		Orderer:       channelconfig.Organization{MSPID: organization.OrdererMSP, MSP: orderer.MSPConfig()}}, time.Now())
+		Orderer:       channelconfig.Organization{MSPID: organization.OrdererMSP, MSP: orderer.MSPConfig()}}
+	genesis, err := channelconfig.Genesis(spec, time.Now())
 	must(err)
 	user, err := own.User("alice", nil)
 	must(err)
@@ -87,16 +89,21 @@ func newPlatform(tb testing.TB, store ledger.Store, contract shim.Chaincode, con
 			tb.Errorf("close ledger: %v", err)
 		}
 	})
-	return &platform{s, user, store}
+	return &platform{s, user, store, spec}
 }
 
 // process returns another process's service of the same platform, which shares its channels over a store.
 func (p *platform) process(tb testing.TB, store ledger.Store) *platform {
 	tb.Helper()
+	return p.processWith(tb, store, ledger.Config{RetryPause: time.Millisecond, InboxPatience: 60 * time.Millisecond})
+}
+
+func (p *platform) processWith(tb testing.TB, store ledger.Store, own ledger.Config) *platform {
+	tb.Helper()
 	config := p.Service.Config
+	own.Store, own.Signer, own.Shared = store, p.Ledger.Signer, true
 	var err error
-	config.Ledger, err = ledger.Open(ledger.Config{Store: store, Signer: p.Ledger.Signer, Shared: true, RetryPause: time.Millisecond, InboxPatience: 60 * time.Millisecond})
-	if err != nil {
+	if config.Ledger, err = ledger.Open(own); err != nil {
 		tb.Fatal(err)
 	}
 	s, err := service.New(config)
@@ -108,7 +115,26 @@ func (p *platform) process(tb testing.TB, store ledger.Store) *platform {
 			tb.Errorf("close ledger: %v", err)
 		}
 	})
-	return &platform{s, p.user, store}
+	return &platform{s, p.user, store, p.spec}
+}
+
+// addChannel makes another channel, with the contract that "main" has.
+func (p *platform) addChannel(tb testing.TB, name string) string {
+	tb.Helper()
+	spec := p.spec
+	spec.Channel = name
+	genesis, err := channelconfig.Genesis(spec, time.Now())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := p.CreateChannel(tb.Context(), genesis); err != nil {
+		tb.Fatal(err)
+	}
+	p.Chaincodes.(hosts)[name+"/cc"] = p.Chaincodes.(hosts)["main/cc"]
+	if _, err := p.Define(tb.Context(), name, p.user, service.Definition{Name: "cc", Version: "1"}); err != nil {
+		tb.Fatal(err)
+	}
+	return name
 }
 
 // audit checks chain and state at the end of a test.
