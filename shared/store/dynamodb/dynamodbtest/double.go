@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -374,4 +375,17 @@ func (d *Double) BatchWriteItem(ctx context.Context, in *sdk.BatchWriteItemInput
 		}
 	}
 	return &sdk.BatchWriteItemOutput{}, nil
+}
+
+// Items returns how many items there are in the partitions whose keys have a prefix.
+func (d *Double) Items(prefix string) int {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	n := 0
+	for pk, rows := range d.partitions {
+		if strings.HasPrefix(pk, prefix) {
+			n += rows.Len()
+		}
+	}
+	return n
 }
