@@ -29,6 +29,8 @@ const chaincodeTime = 4 * time.Second
 // A Config says what a network runs on.
 type Config struct {
 	Store ledger.Store // the caller closes it, after the network
+	// Shared says that other processes may write to the store too.
+	Shared bool
 	// Host starts a chaincode's process, once for each name. The network closes it.
 	Host func(name string) (chaincode.Host, error)
 }
@@ -52,7 +54,7 @@ func Start(ctx context.Context, config Config) (*Network, conformance.Identities
 	if err != nil {
 		return nil, nil, fmt.Errorf("start network: %w", err)
 	}
-	channels, err := ledger.Open(ledger.Config{Store: config.Store, Signer: orderer.Orderer(), Keys: registry})
+	channels, err := ledger.Open(ledger.Config{Store: config.Store, Signer: orderer.Orderer(), Shared: config.Shared, Keys: registry})
 	if err != nil {
 		return nil, nil, fmt.Errorf("start network: %w", err)
 	}

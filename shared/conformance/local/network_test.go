@@ -12,6 +12,8 @@ import (
 	"peerless/shared/conformance"
 	"peerless/shared/conformance/local"
 	"peerless/shared/ledger"
+	"peerless/shared/store/dynamodb"
+	"peerless/shared/store/dynamodb/dynamodbtest"
 	"peerless/shared/store/mem"
 	"peerless/shared/store/pebble"
 )
@@ -27,7 +29,8 @@ func check(t *testing.T, store ledger.Store, host func(name string) (chaincode.H
 	if err != nil {
 		t.Fatal(err)
 	}
-	network, identities, err := local.Start(t.Context(), local.Config{Store: store, Host: host})
+	_, shared := store.(ledger.SharedStore)
+	network, identities, err := local.Start(t.Context(), local.Config{Store: store, Shared: shared, Host: host})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,8 +59,13 @@ func TestInProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	table, err := dynamodb.Open(dynamodb.Config{Client: dynamodbtest.NewDouble(), Table: "table"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, store := range map[string]ledger.Store{
-		"memory": mem.New(mem.Config{}), "memory that applies late": mem.New(mem.Config{SeparateApply: true, Loose: true}), "disk": disk,
+		"DynamoDB": table,
+		"memory":   mem.New(mem.Config{}), "memory that applies late": mem.New(mem.Config{SeparateApply: true, Loose: true}), "disk": disk,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
