@@ -14,6 +14,7 @@ import (
 
 	"peerless/shared/awstest"
 	service "peerless/shared/gateway"
+	"peerless/shared/ledger"
 	"peerless/shared/store/dynamodb"
 	"peerless/shared/store/dynamodb/dynamodbtest"
 )
@@ -224,4 +225,58 @@ func TestRoundTrips(t *testing.T) {
 		process.Ledger.Close()
 	}
 	p.audit(t)
+}
+
+// TestNotApplied kills a process between appending and applying: others see the block, and can say what it lays over the state.
+func TestNotApplied(t *testing.T) {
+	t.Parallel()
+	double := dynamodbtest.NewDouble()
+	p := newPlatform(t, open(t, double, "table"), &counters{}, service.Config{})
+	appended := false
+	var mu sync.Mutex
+	faults := &dynamodbtest.Faults{Decide: func(_ int, operation string) dynamodbtest.Outcome {
+		mu.Lock()
+		defer mu.Unlock()
+		if appended && operation != "Query" {
+			return dynamodbtest.Killed
+		}
+		appended = appended || operation == "PutItem"
+		return dynamodbtest.Proceed
+	}}
+	victim := p.process(t, open(t, faults.Client(double), "table"))
+	if _, err := victim.submit(t.Context(), "add", "k", "7"); err != nil {
+		t.Fatalf("a block that is there is a commit, applied or not: %v", err)
+	}
+	reader := open(t, double, "table")
+	other, err := ledger.Open(ledger.Config{Store: unapplied{reader}, Signer: p.Ledger.Signer, Shared: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	channel, err := other.Channel(t.Context(), "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	view, err := channel.View(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers := ledger.Layers(view, "cc")
+	if len(layers) != 1 || len(layers[0].Writes) != 1 || string(layers[0].Writes[0].Item.Value) != "7" {
+		t.Errorf("layers: got %v, want the one write", layers)
+	}
+	if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+	finder := p.process(t, reader)
+	if got, err := finder.evaluate(t.Context(), "get", "k"); err != nil || got != "7" {
+		t.Errorf("evaluate: got %q, %v", got, err)
+	}
+	finder.audit(t)
+}
+
+// unapplied is a store that may not apply.
+type unapplied struct{ *dynamodb.Store }
+
+func (unapplied) Apply(context.Context, string, *ledger.Batch) error {
+	return errors.New("not allowed")
 }

@@ -21,6 +21,9 @@ func IndexNamespaces(chaincode string) string { return chaincode + indexMark }
 func Layers(view View, namespace string) []Layer {
 	var layers []Layer
 	for {
+		if recalls, ok := view.(*recalling); ok {
+			view = recalls.View
+		}
 		over, ok := view.(*overlay)
 		if !ok {
 			slices.Reverse(layers)
