@@ -109,15 +109,23 @@ func (h *Handler) showBlock(ctx context.Context, p *Principal, in *blockRef) (an
 	if in.raw {
 		raw, err := channel.RawBlock(ctx, in.number)
 		if err != nil {
-			return nil, fmt.Errorf("read block %d: %w", in.number, err)
+			return nil, in.missing(err)
 		}
 		return protobuf(raw), nil
 	}
 	block, err := readBlock(ctx, channel, in.number)
 	if err != nil {
-		return nil, err
+		return nil, in.missing(err)
 	}
 	return viewBlock(block), nil
+}
+
+// missing says that there is no such block, in words that no store has a part in; other errors it leaves.
+func (in *blockRef) missing(err error) error {
+	if errors.Is(err, ledger.ErrNotFound) {
+		return &Problem{Code: CodeNotFound, Detail: fmt.Sprintf("the channel %q has no block %d", in.channel, in.number)}
+	}
+	return fmt.Errorf("read block %d: %w", in.number, err)
 }
 
 // protobuf is a marshalled message. It varies with Accept.
