@@ -21,6 +21,7 @@ import (
 	"peerless/shared/chaincode/lambda"
 	"peerless/shared/deploy/function"
 	documents "peerless/shared/docstore/dynamodb"
+	"peerless/shared/ledger"
 	"peerless/shared/node"
 	"peerless/shared/queue/sqs"
 	"peerless/shared/secret/kms"
@@ -74,14 +75,17 @@ func openAWS(ctx context.Context, config Config, logger *slog.Logger) (*Platform
 	}
 	n, err := node.Open(node.Config{
 		Store: store, Documents: control, Sealer: sealer, Hosts: functions, Organization: config.Organization, Logger: logger,
+		LedgerConfig: ledger.Config{Shared: true},
 	})
 	if err != nil {
 		// Most of what can be wrong is wrong with the ledger's table too, whose check names the setting.
 		return nil, errors.Join(dynamodb.Check(ctx, tables, config.Ledger), err)
 	}
 	p := &Platform{Node: n}
-	auth, err := authenticator(ctx, config, n)
-	if err != nil {
+	var auth api.Authenticator
+	if config.Authenticator != nil {
+		auth = config.Authenticator(n)
+	} else if auth, err = authenticator(ctx, config, n); err != nil {
 		return nil, err
 	}
 	serve := api.Config{

@@ -6,6 +6,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"peerless/shared/api"
 	"peerless/shared/node"
 )
 
@@ -35,6 +36,9 @@ type Config struct {
 	Later string
 	// Issuer and Audience are whose tokens are accepted beside API keys. PEERLESS_ISSUER, PEERLESS_AUDIENCE; both may be empty: none are.
 	Issuer, Audience string
+
+	// Authenticator says who calls, in place of keys and tokens; nil, which FromEnv leaves it: these do. For tests of the path behind it.
+	Authenticator func(*node.Node) api.Authenticator
 
 	// Region and Credentials are those of the function. AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN (may be empty).
 	Region      string
