@@ -40,7 +40,11 @@ func (m measurement) String() string {
 func TestContention(t *testing.T) {
 	t.Parallel()
 	measured := make(map[load]measurement)
-	for _, l := range []load{{1, 1, 10}, {1, 8, 10}, {1, 64, 8}, {1, 256, 3}, {10, 2, 6}, {100, 2, 3}} {
+	loads := []load{{1, 1, 10}, {1, 8, 10}, {1, 64, 6}, {1, 256, 2}, {10, 2, 4}, {100, 2, 2}}
+	if raceDetector {
+		loads = loads[:3]
+	}
+	for _, l := range loads {
 		t.Run(fmt.Sprintf("%d channels, %d submitters each", l.channels, l.submitters), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { measured[l] = contend(t, l) })
 			t.Log(measured[l])
@@ -49,14 +53,17 @@ func TestContention(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	most := measured[load{1, 64, 8}]
+	most := measured[load{1, 64, 6}]
 	if most.throughput < 600 || most.perAppend < 10 || most.worst > 500*time.Millisecond {
 		t.Errorf("64 submitters: got %v, want 600 tx/s, 10 tx/append and a p99 of 500 ms", most)
 	}
-	if more := measured[load{1, 256, 3}]; more.throughput < most.throughput || more.worst > time.Second {
+	if raceDetector {
+		return
+	}
+	if more := measured[load{1, 256, 2}]; more.throughput < most.throughput || more.worst > time.Second {
 		t.Errorf("256 submitters: got %v, want no less than from 64: %v", more, most)
 	}
-	if few, many := measured[load{10, 2, 6}], measured[load{100, 2, 3}]; many.throughput < 8*few.throughput {
+	if few, many := measured[load{10, 2, 4}], measured[load{100, 2, 2}]; many.throughput < 8*few.throughput {
 		t.Errorf("100 channels: got %v, want ten times what 10 do: %v", many, few)
 	}
 }
