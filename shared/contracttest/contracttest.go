@@ -14,6 +14,7 @@ import (
 
 	"peerless/shared/chaincode"
 	"peerless/shared/channelconfig"
+	"peerless/shared/collection"
 	"peerless/shared/gateway"
 	"peerless/shared/ledger"
 	"peerless/shared/msp"
@@ -53,6 +54,8 @@ type Options struct {
 	// Policy says who must endorse, in Fabric's notation: AND('Org1MSP.peer','Org2MSP.peer'). Default: the majority of the
 	// organisations.
 	Policy string
+	// Collections of private data that the contract has, in Fabric's JSON. Default: none but the implicit ones.
+	Collections string
 }
 
 // A Ledger is a channel with a chaincode, and the user who calls it. It may be used by several goroutines; as with testing, only
@@ -88,14 +91,17 @@ func (o Options) New(t TB, contract any, more ...any) *Ledger {
 		t.Fatalf("contracttest: %v", err)
 	}
 	l := &Ledger{network: n, t: t, mspID: o.Organizations[0], user: DefaultUser}
-	return l.Deploy(o.Chaincode, o.Policy, append([]any{contract}, more...)...)
+	if err := l.deploy(o.Chaincode, o.Policy, o.Collections, append([]any{contract}, more...)); err != nil {
+		t.Fatalf("contracttest: deploy %s: %v", o.Chaincode, err)
+	}
+	return l.Chaincode(o.Chaincode)
 }
 
 // Deploy puts another chaincode on the channel, for calls from chaincode to chaincode, and returns a view that calls it. An empty
 // policy is the majority of the organisations.
 func (l *Ledger) Deploy(name, policy string, contracts ...any) *Ledger {
 	l.t.Helper()
-	if err := l.deploy(name, policy, contracts); err != nil {
+	if err := l.deploy(name, policy, "", contracts); err != nil {
 		l.t.Fatalf("contracttest: deploy %s: %v", name, err)
 	}
 	return l.Chaincode(name)
@@ -206,7 +212,7 @@ func newNetwork(t TB, o Options) (*network, error) {
 		channel: o.Channel, store: mem.New(mem.Config{}), organizations: organizations,
 		hosts: &hosts{running: make(map[string]chaincode.Host)}, clock: &clock{time: Epoch}, log: &testLog{t: t},
 	}
-	if n.ledger, err = ledger.Open(ledger.Config{Store: n.store, Signer: orderer.Orderer()}); err != nil {
+	if n.ledger, err = ledger.Open(ledger.Config{Store: n.store, Signer: orderer.Orderer(), Keys: organizations}); err != nil {
 		return nil, err
 	}
 	t.Cleanup(func() {
@@ -242,7 +248,11 @@ func (n *network) close(t TB) {
 }
 
 // deploy starts a chaincode in this process and defines it on the channel.
-func (n *network) deploy(name, policy string, contracts []any) error {
+func (n *network) deploy(name, policy, collections string, contracts []any) error {
+	private, err := collection.Parse([]byte(collections))
+	if err != nil {
+		return err
+	}
 	contract, err := chaincodeOf(contracts)
 	if err != nil {
 		return err
@@ -258,7 +268,7 @@ func (n *network) deploy(name, policy string, contracts []any) error {
 	if err := n.hosts.add(name, host); err != nil {
 		return errors.Join(err, host.Close())
 	}
-	_, err = n.gateway.Define(context.Background(), n.channel, admin, gateway.Definition{Name: name, Version: "1.0", Policy: policy})
+	_, err = n.gateway.Define(context.Background(), n.channel, admin, gateway.Definition{Name: name, Version: "1.0", Policy: policy, Collections: private})
 	return err
 }
 
