@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
@@ -111,11 +110,11 @@ func (a *app) benchServer(ctx context.Context, config benchServerConfig) (err er
 	if err := server.prepare(ctx, config.preload); err != nil {
 		return err
 	}
-	keys, err := api.OpenKeys(filepath.Join(config.data, keysFile))
+	keys, err := keysOn(ctx, p.Documents, config.data)
 	if err != nil {
 		return err
 	}
-	secret, _, err := keys.Create(api.Key{Name: "bench-" + strconv.FormatInt(time.Now().UnixNano(), 36), Organization: defaultOrganization, Scopes: api.Scopes})
+	secret, _, err := keys.Create(ctx, api.Key{Name: "bench-" + strconv.FormatInt(time.Now().UnixNano(), 36), Organization: defaultOrganization, Scopes: api.Scopes})
 	if err != nil {
 		return fmt.Errorf("make a key: %w", err)
 	}

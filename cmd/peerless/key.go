@@ -3,46 +3,37 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"peerless/shared/api"
+	"peerless/shared/api/client"
 )
 
 func newKeyCommand(a *app) *cobra.Command {
-	var data string
+	var flags controlFlags
 	cmd := group(&cobra.Command{
 		Use:   "key",
 		Short: "Add, list and revoke the API keys of a server",
-		Long: `API keys are kept in the data directory of peerless serve, which notices changes within a second. Only a hash of
-each key is stored.`,
+		Long: `API keys are kept in the data directory of peerless serve, or in the control table of a platform in the cloud; only a hash of each
+is stored. The commands work on a data directory, where a server may run (it notices changes within a second), or over HTTP
+with an administrator's key (every process notices within ten seconds).
+
+The first key of a platform in the cloud: peerless key generate prints a key and its hash; the hash is a parameter of the stack,
+and the key makes the others. Take the parameter away then.`,
 		Example: `  peerless key add orders --data /var/lib/peerless --scope submit,evaluate
-  peerless key list --data /var/lib/peerless
+  peerless key list --url https://peerless.example
   peerless key revoke orders --data /var/lib/peerless`,
-	}, newKeyAddCommand(a, &data), newKeyListCommand(a, &data), newKeyRevokeCommand(a, &data))
-	cmd.PersistentFlags().StringVar(&data, "data", defaultData, "the server's data directory")
+	}, newKeyAddCommand(a, &flags), newKeyListCommand(a, &flags), newKeyRevokeCommand(a, &flags), newKeyGenerateCommand(a))
+	flags.addTo(cmd)
 	return cmd
 }
 
-// openKeys opens the keys of a data directory, which must exist.
-func openKeys(data string) (*api.Keys, error) {
-	info, err := os.Stat(data)
-	if err != nil {
-		return nil, fmt.Errorf("open the data directory: %w: peerless serve --data %s makes it", err, data)
-	}
-	if !info.IsDir() {
-		return nil, fmt.Errorf("%s is not a directory: give the data directory of a server with --data", data)
-	}
-	return api.OpenKeys(filepath.Join(data, keysFile))
-}
-
-func newKeyAddCommand(a *app, data *string) *cobra.Command {
-	var key api.Key
-	var scopes, attributes []string
+func newKeyAddCommand(a *app, flags *controlFlags) *cobra.Command {
+	var key client.Key
+	var attributes []string
 	var expires time.Duration
 	cmd := &cobra.Command{
 		Use:   "add NAME",
@@ -56,28 +47,28 @@ func newKeyAddCommand(a *app, data *string) *cobra.Command {
 			if key.Attributes, err = pairs("--attr", attributes); err != nil {
 				return &usageError{cmd.CommandPath(), err.Error()}
 			}
-			for _, s := range scopes {
-				key.Scopes = append(key.Scopes, api.Scope(s))
-			}
 			if expires < 0 {
 				return &usageError{cmd.CommandPath(), "--expires must be a time from now on, such as 720h"}
 			}
 			if expires > 0 {
 				key.ExpiresAt = time.Now().UTC().Add(expires).Truncate(time.Second)
 			}
-			keys, err := openKeys(*data)
+			c, err := flags.open(a, cmd)
 			if err != nil {
 				return err
 			}
-			secret, created, err := keys.Create(key)
+			if _, remote := c.(*client.Client); remote && (key.RatePerSecond != 0 || key.Burst != 0) {
+				return &usageError{cmd.CommandPath(), "--rate and --burst are for a data directory: name it with --data"}
+			}
+			secret, created, err := c.CreateKey(cmd.Context(), key)
 			if err != nil {
 				return fmt.Errorf("add the key %q: %w", args[0], err)
 			}
 			if a.json {
 				return a.printJSON(struct {
-					Secret string  `json:"secret"`
-					Key    keyView `json:"key"`
-				}{secret, viewKey(created)})
+					Secret string      `json:"secret"`
+					Key    *client.Key `json:"key"`
+				}{secret, created})
 			}
 			fmt.Fprintln(a.out, secret)
 			a.note("this is the key %s (%s): it cannot be shown again", created.Name, created.ID)
@@ -86,9 +77,10 @@ func newKeyAddCommand(a *app, data *string) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&key.User, "user", "", "whom the key stands for (default: its name)")
-	f.StringVar(&key.Organization, "organization", defaultOrganization, "the user's organisation")
+	f.StringVar(&key.Organization, "organization", "", "the user's organisation (default: the tenant's, or "+defaultOrganization+", or that of the key in use)")
+	f.StringVar(&key.Tenant, "tenant", "", "the tenant that the key belongs to (default: none, the platform)")
 	f.StringArrayVar(&attributes, "attr", nil, "NAME=VALUE, an attribute in the user's certificate; may be repeated")
-	f.StringSliceVar(&scopes, "scope", nil, "what it may do: admin, submit, evaluate (default: submit,evaluate)")
+	f.StringSliceVar(&key.Scopes, "scope", nil, "what it may do: admin, submit, evaluate (default: submit,evaluate)")
 	f.StringSliceVar(&key.Channels, "channel", nil, "the only channels it sees (default: all)")
 	f.StringSliceVar(&key.Chaincodes, "chaincode", nil, "the only chaincodes it may call (default: all)")
 	f.DurationVar(&expires, "expires", 0, "how long it is valid (default: for ever)")
@@ -97,95 +89,49 @@ func newKeyAddCommand(a *app, data *string) *cobra.Command {
 	return cmd
 }
 
-// keyView is a key without its hash.
-type keyView struct {
-	ID            string            `json:"id"`
-	Name          string            `json:"name"`
-	User          string            `json:"user"`
-	Organization  string            `json:"organization"`
-	Attributes    map[string]string `json:"attributes,omitempty"`
-	Scopes        []api.Scope       `json:"scopes"`
-	Channels      []string          `json:"channels,omitempty"`
-	Chaincodes    []string          `json:"chaincodes,omitempty"`
-	CreatedAt     time.Time         `json:"createdAt"`
-	ExpiresAt     time.Time         `json:"expiresAt,omitzero"`
-	Revoked       bool              `json:"revoked"`
-	RatePerSecond float64           `json:"ratePerSecond,omitempty"`
-	Burst         int               `json:"burst,omitempty"`
-}
-
-func viewKey(k *api.Key) keyView {
-	return keyView{
-		ID: k.ID, Name: k.Name, User: k.User, Organization: k.Organization, Attributes: k.Attributes, Scopes: k.Scopes,
-		Channels: k.Channels, Chaincodes: k.Chaincodes, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, Revoked: k.Revoked,
-		RatePerSecond: k.RatePerSecond, Burst: k.Burst,
-	}
-}
-
-func newKeyListCommand(a *app, data *string) *cobra.Command {
+func newKeyListCommand(a *app, flags *controlFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:     "list",
 		Short:   "List the keys, without their secrets",
 		Example: `  peerless key list --data /var/lib/peerless`,
 		Args:    arguments(0, 0, "no arguments"),
-		RunE: func(*cobra.Command, []string) error {
-			keys, err := openKeys(*data)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := flags.open(a, cmd)
 			if err != nil {
 				return err
 			}
-			list, err := keys.List()
+			list, err := c.Keys(cmd.Context())
 			if err != nil {
 				return err
 			}
-			views := make([]keyView, len(list))
 			rows := make([][]string, len(list))
 			for i, k := range list {
-				views[i] = viewKey(&k)
-				rows[i] = []string{k.ID, k.Name, k.User, k.Organization, scopeList(k.Scopes), k.CreatedAt.Format(time.DateOnly), keyState(k)}
+				state := (&api.Key{Revoked: k.Revoked, ExpiresAt: k.ExpiresAt}).State(time.Now())
+				rows[i] = []string{k.ID, k.Name, k.User, k.Organization, strings.Join(k.Scopes, ","), k.CreatedAt.Format(time.DateOnly), state, k.Tenant}
 			}
 			if a.json {
 				return a.printJSON(struct {
-					Keys []keyView `json:"keys"`
-				}{views})
+					Keys []client.Key `json:"keys"`
+				}{list})
 			}
-			return a.printTable([]string{"ID", "NAME", "USER", "ORGANIZATION", "SCOPES", "CREATED", "STATE"}, rows)
+			return a.printTable([]string{"ID", "NAME", "USER", "ORGANIZATION", "SCOPES", "CREATED", "STATE", "TENANT"}, rows)
 		},
 	}
 }
 
-func scopeList(scopes []api.Scope) string {
-	texts := make([]string, len(scopes))
-	for i, s := range scopes {
-		texts[i] = string(s)
-	}
-	return strings.Join(texts, ",")
-}
-
-func keyState(k api.Key) string {
-	switch {
-	case k.Revoked:
-		return "revoked"
-	case k.ExpiresAt.IsZero():
-		return "valid"
-	case time.Now().Before(k.ExpiresAt):
-		return "valid until " + k.ExpiresAt.Format(time.DateTime)
-	}
-	return "expired"
-}
-
-func newKeyRevokeCommand(a *app, data *string) *cobra.Command {
+func newKeyRevokeCommand(a *app, flags *controlFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:     "revoke ID|NAME",
 		Short:   "Make a key invalid, for good",
 		Example: `  peerless key revoke orders --data /var/lib/peerless`,
 		Args:    arguments(1, 1, "a key's id or name"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			keys, err := openKeys(*data)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := flags.open(a, cmd)
 			if err != nil {
 				return err
 			}
-			if err := keys.Revoke(args[0]); errors.Is(err, api.ErrNoKey) {
-				return fmt.Errorf("there is no key %q: peerless key list --data %s shows them", args[0], *data)
+			if err := c.RevokeKey(cmd.Context(), args[0]); errors.Is(err, api.ErrNoKey) {
+				return fmt.Errorf("there is no key %q: peerless key list --data %s shows them", args[0], flags.data)
 			} else if err != nil {
 				return err
 			}
@@ -195,6 +141,27 @@ func newKeyRevokeCommand(a *app, data *string) *cobra.Command {
 				}{args[0]})
 			}
 			a.note("revoked %s", args[0])
+			return nil
+		},
+	}
+}
+
+func newKeyGenerateCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "generate",
+		Short:   "Print a new key and its hash, for the first key of a platform in the cloud",
+		Example: `  peerless key generate --json`,
+		Args:    arguments(0, 0, "no arguments"),
+		RunE: func(*cobra.Command, []string) error {
+			secret, hash := api.NewSecret()
+			if a.json {
+				return a.printJSON(struct {
+					Secret string `json:"secret"`
+					Hash   string `json:"hash"`
+				}{secret, hash})
+			}
+			fmt.Fprintf(a.out, "key   %s\nhash  %s\n", secret, hash)
+			a.note("give the hash to the stack, and keep the key: it cannot be shown again")
 			return nil
 		},
 	}

@@ -27,8 +27,8 @@ import (
 
 // What lies where in a data directory. The node keeps identities and packages beside these.
 const (
-	storeDir = "ledger"
-	keysFile = "keys.json"
+	storeDir    = "ledger"
+	oldKeysFile = "keys.json" // before keys were documents
 )
 
 const (

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -104,11 +103,11 @@ func (a *app) serve(ctx context.Context, config serveConfig) (err error) {
 	if err := a.apply(ctx, p.Node, m); err != nil {
 		return err
 	}
-	keys, err := api.OpenKeys(filepath.Join(config.data, keysFile))
+	keys, err := keysOn(ctx, p.Documents, config.data)
 	if err != nil {
 		return err
 	}
-	secret, err := firstKey(keys)
+	secret, err := firstKey(ctx, keys)
 	if err != nil {
 		return err
 	}
@@ -126,12 +125,12 @@ func (a *app) serve(ctx context.Context, config serveConfig) (err error) {
 }
 
 // firstKey makes the operator's key if there is no key at all. It returns "" if there is one.
-func firstKey(keys *api.Keys) (secret string, err error) {
-	list, err := keys.List()
+func firstKey(ctx context.Context, keys *api.Keys) (secret string, err error) {
+	list, err := keys.List(ctx, "")
 	if err != nil || len(list) > 0 {
 		return "", err
 	}
-	secret, _, err = keys.Create(api.Key{Name: "operator", Organization: defaultOrganization, Scopes: api.Scopes})
+	secret, _, err = keys.Create(ctx, api.Key{Name: "operator", Organization: defaultOrganization, Scopes: api.Scopes})
 	if err != nil {
 		return "", fmt.Errorf("make the first key: %w", err)
 	}

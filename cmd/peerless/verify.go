@@ -89,7 +89,7 @@ type channelAudit struct {
 
 // A problem is one thing that does not hold.
 type problem struct {
-	Where string `json:"where"` // store, documents, identities, packages, or channel NAME
+	Where string `json:"where"` // store, documents, keys, identities, packages, or channel NAME
 	Error string `json:"error"`
 }
 
@@ -109,8 +109,6 @@ func (a *app) verify(ctx context.Context, data, sealKey string) error {
 	}
 	a.verifyIdentities(ctx, data, sealKey, v)
 	v.add("packages", verifyPackages(ctx, filepath.Join(data, "chaincodes")))
-	_, err := api.OpenKeys(filepath.Join(data, keysFile))
-	v.add("keys", err)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -200,13 +198,28 @@ func (a *app) verifyIdentities(ctx context.Context, data, sealKey string, v *ver
 		v.add("documents", err)
 		return
 	}
-	v.add("documents", documents.Verify())
+	if err := documents.Verify(); err != nil {
+		v.add("documents", err)
+	} else {
+		v.add("keys", verifyKeys(ctx, documents))
+	}
 	key, err := a.sealKey(data, sealKey)
 	if err != nil {
 		v.add("identities", err)
 		return
 	}
 	v.add("identities", organization.Verify(ctx, documents, key))
+}
+
+// verifyKeys reads all keys and tenants.
+func verifyKeys(ctx context.Context, documents docstore.Store) error {
+	keys, err := api.NewKeys(documents, api.KeysConfig{})
+	if err != nil {
+		return err
+	}
+	_, keysErr := keys.List(ctx, "")
+	_, tenantsErr := keys.Tenants(ctx)
+	return errors.Join(keysErr, tenantsErr)
 }
 
 // verifyPackages compares every package with its hash.

@@ -18,6 +18,8 @@ import (
 	"peerless/shared/api"
 	"peerless/shared/deploy"
 	"peerless/shared/gateway"
+	"peerless/shared/node"
+	"peerless/shared/organization"
 )
 
 // TestVerifyNoticesEveryFile flips a byte in each file of a data directory in turn, at several places: verify says so.
@@ -32,8 +34,10 @@ func TestVerifyNoticesEveryFile(t *testing.T) {
 		t.Fatalf("verify of a sound directory: status %d, %s", status, out)
 	}
 	files := filesOf(t, data)
-	if !slices.Contains(files, keysFile) {
-		t.Errorf("there is no %s among %s", keysFile, files)
+	for _, kind := range []string{api.KindKey, organization.KindOrganization, organization.KindUser} {
+		if !slices.ContainsFunc(files, func(name string) bool { return strings.HasPrefix(name, node.DocumentsDir+"/"+kind+"/") }) {
+			t.Errorf("there is no %s among %s", kind, files)
+		}
 	}
 	tried := 0
 	for _, name := range files {
@@ -96,11 +100,11 @@ func fillData(t *testing.T, data string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, err := openKeys(data)
+	keys, err := openKeys(ctx, data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := keys.Create(api.Key{Name: "clerk", Organization: defaultOrganization}); err != nil {
+	if _, _, err := keys.Create(ctx, api.Key{Name: "clerk", Organization: defaultOrganization}); err != nil {
 		t.Fatal(err)
 	}
 	for _, channel := range []string{"main", "orders"} {

@@ -12,7 +12,7 @@ type Scope string
 
 // The scopes. Each stands for itself: none contains another.
 const (
-	ScopeAdmin    Scope = "admin"    // create channels, deploy and remove chaincodes
+	ScopeAdmin    Scope = "admin"    // create channels, deploy and remove chaincodes, manage keys
 	ScopeSubmit   Scope = "submit"   // submit transactions
 	ScopeEvaluate Scope = "evaluate" // evaluate, and read blocks, transactions, history and events
 )
@@ -33,10 +33,13 @@ type Authenticator interface {
 type Principal struct {
 	Name       string            // of the user: the common name of the certificate
 	MSPID      string            // of the user's organisation
+	Tenant     string            // to whom it belongs; empty: to the platform itself
 	Attributes map[string]string // in the user's certificate, where contracts read them
 	Scopes     []Scope
 	Channels   []string // the only channels it sees; empty: all
 	Chaincodes []string // the only chaincodes it may call; empty: all
+
+	tenant *Tenant // of Tenant
 
 	// Signer returns the key that signs the user's transactions.
 	Signer func() (*msp.Signer, error)
@@ -57,6 +60,9 @@ func (p *Principal) allow(scope Scope, channel, chaincode string) error {
 	if !slices.Contains(p.Scopes, scope) {
 		return forbidden("this needs a key with the scope \"" + string(scope) + "\"")
 	}
+	if channel != "" && p.tenant != nil && !slices.Contains(p.tenant.Channels, channel) {
+		return &Problem{Code: CodeNotFound, Detail: "there is no channel \"" + channel + "\""} // another tenant's is not told from none
+	}
 	if channel != "" && !p.seesChannel(channel) {
 		return forbidden("this key is not for the channel \"" + channel + "\"")
 	}
@@ -67,7 +73,7 @@ func (p *Principal) allow(scope Scope, channel, chaincode string) error {
 }
 
 func (p *Principal) seesChannel(name string) bool {
-	return len(p.Channels) == 0 || slices.Contains(p.Channels, name)
+	return (len(p.Channels) == 0 || slices.Contains(p.Channels, name)) && (p.tenant == nil || slices.Contains(p.tenant.Channels, name))
 }
 
 func (p *Principal) seesChaincode(name string) bool {

@@ -1,43 +1,53 @@
 package api_test
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
-	"fmt"
+	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"peerless/shared/api"
+	"peerless/shared/docstore"
 	"peerless/shared/sealed"
 )
 
-func openKeys(t testing.TB) (*api.Keys, string) {
+func openKeys(t testing.TB, config ...api.KeysConfig) (*api.Keys, *docstore.Mem) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "keys.json")
-	keys, err := api.OpenKeys(path)
+	store := docstore.NewMem(0)
+	return keysOn(t, store, config...), store
+}
+
+func keysOn(t testing.TB, store docstore.Store, config ...api.KeysConfig) *api.Keys {
+	t.Helper()
+	keys, err := api.NewKeys(store, append(config, api.KeysConfig{})[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	return keys, path
+	return keys
 }
 
 func mustCreate(t testing.TB, keys *api.Keys, key api.Key) string {
 	t.Helper()
-	if key.Organization == "" {
+	if key.Organization == "" && key.Tenant == "" {
 		key.Organization = "Org1MSP"
 	}
 	if key.Name == "" {
 		key.Name = "ci"
 	}
-	secret, _, err := keys.Create(key)
+	secret, _, err := keys.Create(t.Context(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,6 +64,12 @@ var requests = []struct {
 	scope              api.Scope
 	channel, chaincode bool // has one in its path
 }{
+	{"GET", "/v1/keys", "", "admin", false, false},
+	{"POST", "/v1/keys", `{"name":"new","scopes":["admin"],"channels":["beta"],"chaincodes":["other"]}`, "admin", false, false},
+	{"DELETE", "/v1/keys/key_0", "", "admin", false, false},
+	{"GET", "/v1/tenants", "", "admin", true, true}, // no key with limits may
+	{"POST", "/v1/tenants", `{"name":"acme"}`, "admin", true, true},
+	{"DELETE", "/v1/tenants/acme", "", "admin", true, true},
 	{"GET", "/v1/channels", "", "evaluate", false, false},
 	{"POST", "/v1/channels", `{"name":"alpha"}`, "admin", true, false},
 	{"GET", "/v1/channels/alpha", "", "evaluate", true, false},
@@ -150,7 +166,11 @@ func TestLimitedKeySeesItsOwn(t *testing.T) {
 
 func TestKeyLife(t *testing.T) {
 	t.Parallel()
-	keys, path := openKeys(t)
+	dir, err := docstore.OpenDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, other := keysOn(t, dir), keysOn(t, dir) // of two processes
 	now := time.Now()
 	auth := &api.KeyAuth{Keys: keys, Signer: signer, Now: func() time.Time { return now }}
 	get := func(secret string) (*api.Principal, api.Code) {
@@ -175,20 +195,14 @@ func TestKeyLife(t *testing.T) {
 		t.Errorf("signer: got %v %v", s, err)
 	}
 	p.Signer = nil
-	if diff := cmp.Diff(p, &api.Principal{Name: "alice", MSPID: "Org1MSP", Attributes: map[string]string{"role": "clerk"}, Scopes: []api.Scope{"submit", "evaluate"}}); diff != "" {
+	if diff := cmp.Diff(p, &api.Principal{Name: "alice", MSPID: "Org1MSP", Attributes: map[string]string{"role": "clerk"}, Scopes: []api.Scope{"submit", "evaluate"}}, cmpopts.IgnoreUnexported(api.Principal{})); diff != "" {
 		t.Errorf("principal (-got +want):\n%s", diff)
 	}
-	for _, wrong := range []string{"", "pk_", secret + "x", secret[:45], strings.ToUpper(secret), "x y"} {
+	unknown, _ := api.NewSecret()
+	for _, wrong := range []string{"", "pk_", secret + "x", secret[:45], strings.ToUpper(secret), "x y", unknown} {
 		if _, code := get(wrong); code != api.CodeUnauthenticated {
 			t.Errorf("%q: got %q", wrong, code)
 		}
-	}
-	raw, err := os.ReadFile(path)
-	if err != nil || strings.Contains(string(raw), secret) || strings.Contains(string(raw), secret[3:]) {
-		t.Errorf("the file has the secret, or cannot be read: %v", err)
-	}
-	if stat, err := os.Stat(path); err != nil || stat.Mode().Perm() != 0o600 {
-		t.Errorf("mode: got %v %v", stat.Mode(), err)
 	}
 	now = now.Add(time.Hour)
 	if _, code := get(secret); code != api.CodeUnauthenticated {
@@ -196,34 +210,252 @@ func TestKeyLife(t *testing.T) {
 	}
 
 	second := mustCreate(t, keys, api.Key{Name: "shop"})
-	if err := keys.Revoke("shop"); err == nil || errors.Is(err, api.ErrNoKey) {
+	if err := keys.Revoke(t.Context(), "", "shop"); err == nil || errors.Is(err, api.ErrNoKey) {
 		t.Errorf("revoke one of two by name: got %v", err)
 	}
-	other, err := api.OpenKeys(path) // as the command does, beside the server
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, err := other.List()
+	list, err := other.List(t.Context(), "")
 	if err != nil || len(list) != 2 {
 		t.Fatalf("list: got %v %v", list, err)
 	}
 	if _, code := get(second); code != "" {
 		t.Errorf("second: got %q", code)
 	}
-	if err := other.Revoke(list[1].ID); err != nil {
+	id := list[slices.IndexFunc(list, func(k api.Key) bool { return k.ExpiresAt.IsZero() })].ID
+	if err := other.Revoke(t.Context(), "", id); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(2 * time.Second)
-	if _, code := get(second); code != api.CodeUnauthenticated {
-		t.Errorf("revoked elsewhere: got %q", code)
+	if _, code := get(second); code != "" {
+		t.Errorf("revoked elsewhere a moment ago: got %q, want that it is still believed", code)
 	}
-	if err := keys.Revoke("nobody"); !errors.Is(err, api.ErrNoKey) {
+	now = now.Add(10*time.Second + 1)
+	if _, code := get(second); code != api.CodeUnauthenticated {
+		t.Errorf("revoked elsewhere ten seconds ago: got %q", code)
+	}
+	if err := keys.Revoke(t.Context(), "", "nobody"); !errors.Is(err, api.ErrNoKey) {
 		t.Errorf("revoke nobody: got %v", err)
 	}
 	third := mustCreate(t, other, api.Key{Name: "third"})
-	now = now.Add(2 * time.Second)
 	if p, code := get(third); code != "" || p.Name != "third" {
 		t.Errorf("created elsewhere: got %q", code)
+	}
+	if err := keys.Revoke(t.Context(), "", "third"); err != nil {
+		t.Fatal(err)
+	}
+	if _, code := get(third); code != api.CodeUnauthenticated {
+		t.Errorf("revoked here a moment ago: got %q", code)
+	}
+}
+
+// A document has no secret in it, and one that is put under another's hash is refused.
+func TestKeyDocuments(t *testing.T) {
+	t.Parallel()
+	keys, store := openKeys(t)
+	secret := mustCreate(t, keys, api.Key{})
+	another := mustCreate(t, keys, api.Key{Scopes: api.Scopes})
+	page, _, err := store.List(t.Context(), api.KindKey, "", "", 0)
+	if err != nil || len(page) != 2 {
+		t.Fatalf("%d documents, %v", len(page), err)
+	}
+	for _, doc := range page {
+		if strings.Contains(string(doc.Value), secret[3:]) || strings.Contains(string(doc.Value), another[3:]) {
+			t.Errorf("a document has a secret: %s", doc.Value)
+		}
+	}
+	page[0].Value, page[1].Value = page[1].Value, page[0].Value
+	for _, doc := range page {
+		if _, err := store.Put(t.Context(), doc); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a := do(t, newHandler(t, newFake(t), withKeys(keysOn(t, store))), "GET", "/v1/channels", nil, "Authorization: Bearer "+secret); a.status != 503 {
+		t.Errorf("another key's document: got %d", a.status)
+	}
+}
+
+// countingStore counts reads, and fails them when it is told to.
+type countingStore struct {
+	docstore.Store
+	reads  atomic.Int32
+	broken atomic.Bool
+}
+
+func (s *countingStore) Get(ctx context.Context, kind, id string) (docstore.Document, error) {
+	s.reads.Add(1)
+	if s.broken.Load() {
+		return docstore.Document{}, errors.New("the table is throttled: secret detail")
+	}
+	return s.Store.Get(ctx, kind, id)
+}
+
+// A key that was looked up lately costs no read; what cannot be a key costs none either. A store that fails is not the caller's fault.
+func TestKeyLookups(t *testing.T) {
+	t.Parallel()
+	store := &countingStore{Store: docstore.NewMem(0)}
+	keys := keysOn(t, store)
+	secret := mustCreate(t, keys, api.Key{})
+	var logged strings.Builder
+	h := newHandler(t, newFake(t), withKeys(keys), func(c *api.Config) { c.Logger = slog.New(slog.NewTextHandler(&logged, nil)) })
+	for range 5 {
+		if a := do(t, h, "GET", "/v1/channels", nil, "Authorization: Bearer "+secret); a.status != 200 {
+			t.Fatalf("got %d", a.status)
+		}
+	}
+	if got := store.reads.Load(); got != 1 {
+		t.Errorf("five requests made %d reads, want 1", got)
+	}
+	unknown, _ := api.NewSecret()
+	for _, bad := range []string{"pk_short", "pk_" + strings.Repeat("!", 43), "eyJ.a.b", unknown, unknown} {
+		if a := do(t, h, "GET", "/v1/channels", nil, "Authorization: Bearer "+bad); a.status != 401 {
+			t.Errorf("%q: got %d", bad, a.status)
+		}
+	}
+	if got := store.reads.Load(); got != 2 {
+		t.Errorf("and five that are no keys %d more, want 1", got-1)
+	}
+	store.broken.Store(true)
+	late, _ := api.NewSecret()
+	a := do(t, h, "GET", "/v1/channels", nil, "Authorization: Bearer "+late)
+	if a.status != 503 || strings.Contains(string(a.body), "secret detail") {
+		t.Errorf("with a store that fails: got %d %s", a.status, a.body)
+	}
+	if !strings.Contains(logged.String(), "the table is throttled") || strings.Contains(logged.String(), late) || strings.Contains(logged.String(), secret) {
+		t.Errorf("the log lacks the cause, or has a key: %s", &logged)
+	}
+}
+
+func TestAdminKey(t *testing.T) {
+	t.Parallel()
+	secret, hash := api.NewSecret()
+	keys, _ := openKeys(t, api.KeysConfig{AdminHash: strings.ToUpper(hash), Organization: "PeerlessMSP"})
+	h := newHandler(t, newFake(t), withKeys(keys))
+	a := do(t, h, "POST", "/v1/keys", `{"name":"operator","scopes":["admin","submit","evaluate"]}`, "Authorization: Bearer "+secret)
+	if a.status != 201 || !strings.Contains(string(a.body), `"organization":"PeerlessMSP"`) {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+	for _, bad := range []api.KeysConfig{{AdminHash: "x", Organization: "o"}, {AdminHash: hash[1:], Organization: "o"}, {AdminHash: hash}} {
+		if _, err := api.NewKeys(docstore.NewMem(0), bad); err == nil {
+			t.Errorf("%+v was taken", bad)
+		}
+	}
+}
+
+// TestKeyRoutes is the life of a key over HTTP.
+func TestKeyRoutes(t *testing.T) {
+	t.Parallel()
+	keys, _ := openKeys(t)
+	h := newHandler(t, newFake(t), withKeys(keys))
+	admin := "Authorization: Bearer " + mustCreate(t, keys, api.Key{Name: "root", Scopes: api.Scopes})
+	a := do(t, h, "POST", "/v1/keys", `{"name":"shop","attributes":{"role":"clerk"},"expiresAt":"2099-01-01T00:00:00+01:00"}`, admin)
+	var made struct {
+		Secret string
+		Key    struct{ ID, ExpiresAt string }
+	}
+	if err := json.Unmarshal(a.body, &made); err != nil || a.status != 201 || made.Key.ExpiresAt != "2098-12-31T23:00:00Z" || a.header.Get("Location") != "/v1/keys/"+made.Key.ID {
+		t.Fatalf("got %d %s %v", a.status, a.body, a.header)
+	}
+	shop := "Authorization: Bearer " + made.Secret
+	if a := do(t, h, "POST", evaluatePath, `{"function":"f"}`, shop); a.status != 200 {
+		t.Errorf("the new key: got %d", a.status)
+	}
+	if a := do(t, h, "GET", "/v1/keys", nil, admin); a.status != 200 || strings.Contains(string(a.body), made.Secret) || strings.Contains(string(a.body), "hash") || !strings.Contains(string(a.body), made.Key.ID) {
+		t.Errorf("list: got %d %s", a.status, a.body)
+	}
+	if a := do(t, h, "DELETE", "/v1/keys/"+made.Key.ID, nil, admin); a.status != 204 {
+		t.Errorf("revoke: got %d %s", a.status, a.body)
+	}
+	if a := do(t, h, "POST", evaluatePath, `{"function":"f"}`, shop); a.status != 401 {
+		t.Errorf("revoked: got %d", a.status)
+	}
+	if a := do(t, h, "DELETE", "/v1/keys/key_none", nil, admin); a.status != 404 {
+		t.Errorf("revoke none: got %d", a.status)
+	}
+	limited := "Authorization: Bearer " + mustCreate(t, keys, api.Key{Name: "limited", Scopes: []api.Scope{"admin"}, Channels: []string{"alpha"}})
+	for body, want := range map[string]int{
+		`{"name":"a","scopes":["admin"],"channels":["alpha"]}`:                                    201,
+		`{"name":"a","scopes":["admin"],"channels":["alpha","beta"]}`:                             403,
+		`{"name":"a","scopes":["admin"]}`:                                                         403,
+		`{"name":"a","scopes":["admin","submit"],"channels":["alpha"]}`:                           403,
+		`{"name":"a","channels":["alpha"]}`:                                                       403,
+		`{"name":"a","scopes":["root"],"channels":["alpha"]}`:                                     400,
+		`{"name":"","scopes":["admin"],"channels":["alpha"]}`:                                     400,
+		`{"name":"a","scopes":["admin"],"channels":["alpha"],"expiresAt":"2001-01-01T00:00:00Z"}`: 400,
+		`{"name":"a","scopes":["admin"],"channels":["alpha"],"expiresAt":"tomorrow"}`:             400,
+		`{"name":"a","scopes":["admin"],"channels":["alpha"],"attributes":{"a":1}}`:               400,
+		`{"name":"a","scopes":["admin"],"channels":["alpha"],"hash":"00"}`:                        400,
+	} {
+		if a := do(t, h, "POST", "/v1/keys", body, limited); a.status != want {
+			t.Errorf("%s: got %d %s, want %d", body, a.status, a.body, want)
+		}
+	}
+	if a := do(t, newHandler(t, newFake(t)), "GET", "/v1/keys", nil); a.status != 404 {
+		t.Errorf("on a server without keys: got %d", a.status)
+	}
+}
+
+// TestTenants: a tenant's administrator and users see what is theirs, and nothing else.
+func TestTenants(t *testing.T) {
+	t.Parallel()
+	keys, store := openKeys(t)
+	h := newHandler(t, newFake(t), withKeys(keys))
+	root := "Authorization: Bearer " + mustCreate(t, keys, api.Key{Name: "root", Scopes: api.Scopes})
+	if a := do(t, h, "POST", "/v1/tenants", `{"name":"acme","organization":"AcmeMSP","channels":["alpha"]}`, root); a.status != 201 {
+		t.Fatalf("got %d %s", a.status, a.body)
+	}
+	for body, want := range map[string]int{
+		`{"name":"acme"}`: 409, `{"name":"Acme"}`: 400, `{"name":"other","channels":["alpha"]}`: 400, `{"name":"other","organization":"AcmeMSP"}`: 400,
+		`{"name":"zeta"}`: 201,
+	} {
+		if a := do(t, h, "POST", "/v1/tenants", body, root); a.status != want {
+			t.Errorf("%s: got %d %s, want %d", body, a.status, a.body, want)
+		}
+	}
+	made := do(t, h, "POST", "/v1/keys", `{"name":"boss","tenant":"acme","scopes":["admin","submit","evaluate"]}`, root)
+	var boss struct{ Secret string }
+	if err := json.Unmarshal(made.body, &boss); err != nil || made.status != 201 {
+		t.Fatalf("got %d %s", made.status, made.body)
+	}
+	acme := "Authorization: Bearer " + boss.Secret
+	check := func(method, path, body string, want int) answer {
+		t.Helper()
+		a := do(t, h, method, path, body, acme)
+		if a.status != want {
+			t.Errorf("%s %s %s: got %d %s, want %d", method, path, body, a.status, a.body, want)
+		}
+		return a
+	}
+	if a := check("GET", "/v1/channels", "", 200); string(a.body) != `{"channels":[{"name":"alpha"}]}`+"\n" {
+		t.Errorf("channels: %s", a.body)
+	}
+	check("GET", "/v1/channels/alpha", "", 200)
+	check("POST", evaluatePath, `{"function":"f"}`, 200)
+	for _, r := range requests {
+		if strings.HasPrefix(r.path, "/v1/channels/alpha") {
+			if a := do(t, h, r.method, strings.Replace(r.path, "alpha", "beta", 1), r.body, acme); a.status != 404 {
+				t.Errorf("%s %s of beta: got %d, want that it is not there", r.method, r.path, a.status)
+			}
+		}
+	}
+	check("GET", "/v1/tenants", "", 403)
+	check("POST", "/v1/tenants", `{"name":"mine"}`, 403)
+	check("DELETE", "/v1/tenants/zeta", "", 403)
+	check("POST", "/v1/channels", `{"name":"own"}`, 201)
+	check("GET", "/v1/channels/own", "", 200)
+	check("POST", "/v1/channels", `{"name":"joint","organizations":["AcmeMSP","ZetaMSP"]}`, 403)
+	check("POST", "/v1/channels", `{"name":"beta"}`, 409)
+	check("GET", "/v1/channels/beta", "", 404)
+	check("POST", "/v1/keys", `{"name":"clerk"}`, 201)
+	check("POST", "/v1/keys", `{"name":"clerk","tenant":"zeta"}`, 403)
+	check("POST", "/v1/keys", `{"name":"clerk","organization":"Org1MSP"}`, 400)
+	if a := check("GET", "/v1/keys", "", 200); strings.Contains(string(a.body), "root") || !strings.Contains(string(a.body), "clerk") {
+		t.Errorf("keys: %s", a.body)
+	}
+	check("DELETE", "/v1/keys/root", "", 404)
+	if a := do(t, h, "DELETE", "/v1/tenants/acme", nil, root); a.status != 204 {
+		t.Errorf("remove: got %d %s", a.status, a.body)
+	}
+	check("GET", "/v1/channels", "", 401)
+	if a := do(t, newHandler(t, newFake(t), withKeys(keysOn(t, store))), "GET", "/v1/channels", nil, acme); a.status != 401 {
+		t.Errorf("in another process: got %d", a.status)
 	}
 }
 
@@ -244,7 +476,7 @@ func TestRateLimit(t *testing.T) {
 			t.Errorf("got %s, Retry-After %q", a.body, a.header.Get("Retry-After"))
 		}
 	}
-	mustCreate(t, keys, api.Key{Name: "another"}) // changes the file: the count goes on
+	mustCreate(t, keys, api.Key{Name: "another"}) // the count goes on
 	now = now.Add(3900 * time.Millisecond)
 	if a := do(t, h, "POST", evaluatePath, `{"function":"f"}`, header); a.status != 429 || a.header.Get("Retry-After") != "1" {
 		t.Errorf("a moment too early: got %d %q", a.status, a.header.Get("Retry-After"))
@@ -261,106 +493,124 @@ func TestBadKeys(t *testing.T) {
 	for _, key := range []api.Key{
 		{}, {Name: "n"}, {Name: "n\n", Organization: "o"}, {Name: "n", Organization: "o", User: strings.Repeat("u", 65)},
 		{Name: "n", Organization: "o", Scopes: []api.Scope{"root"}}, {Name: "n", Organization: "o", RatePerSecond: -1},
+		{Name: "n", Organization: "o", Channels: []string{"A B"}}, {Name: "n", Organization: "o", Chaincodes: []string{"-"}},
+		{Name: "n", Organization: "o", Attributes: map[string]string{"": "x"}}, {Name: "n", Tenant: "nobody"},
 	} {
-		if _, _, err := keys.Create(key); err == nil {
+		if _, _, err := keys.Create(t.Context(), key); err == nil {
 			t.Errorf("%+v was created", key)
 		}
 	}
-	if list, err := keys.List(); err != nil || len(list) != 0 {
+	if list, err := keys.List(t.Context(), ""); err != nil || len(list) != 0 {
 		t.Errorf("got %v %v", list, err)
 	}
 }
 
-// TestDamagedKeyFile changes every byte of a file of keys, among others.
-func TestDamagedKeyFile(t *testing.T) {
+// oldFile is a file as servers kept it.
+func oldFile(t testing.TB, version int, keys ...api.Key) []byte {
+	t.Helper()
+	content, err := sealed.Marshal(struct {
+		Version int       `json:"version"`
+		Keys    []api.Key `json:"keys"`
+	}{version, keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+// TestImportKeys takes an older file over, unless a byte of it has changed.
+func TestImportKeys(t *testing.T) {
 	t.Parallel()
-	refused := func(content string, want error) {
+	path := filepath.Join(t.TempDir(), "keys.json")
+	imported := func(content []byte) (*api.Keys, error) {
 		t.Helper()
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		keys, _ := openKeys(t)
+		return keys, keys.Import(t.Context(), path)
+	}
+	secret, hash := api.NewSecret()
+	old := api.Key{ID: "key_" + hash[:12], Name: "shop", Hash: hash, User: "alice", Organization: "Org1MSP", Scopes: api.Scopes, Channels: []string{"alpha"}, CreatedAt: time.Now().UTC()}
+	good := oldFile(t, 2, old)
+	for range 200 {
+		bad := slices.Clone(good)
+		bad[rand.IntN(len(bad))] ^= 1 << rand.IntN(8)
+		if _, err := imported(bad); !errors.Is(err, api.ErrDamagedKeys) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "make new keys") {
+			t.Fatalf("%q: %v", bad, err)
+		}
+	}
+	wrong := old
+	wrong.Hash = "00"
+	for _, content := range []string{"", "{", "null", `{"version":2}`, string(oldFile(t, 1, old)), string(oldFile(t, 3)), string(oldFile(t, 2, wrong))} {
+		if _, err := imported([]byte(content)); !errors.Is(err, api.ErrDamagedKeys) {
+			t.Errorf("%q: %v", content, err)
+		}
+	}
+	keys, err := imported(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := keys.Import(t.Context(), path); err != nil {
+		t.Errorf("again: %v", err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file is still there: %v", err)
+	}
+	if a := do(t, newHandler(t, newFake(t), withKeys(keys)), "GET", "/v1/channels/alpha", nil, "Authorization: Bearer "+secret); a.status != 200 {
+		t.Errorf("with the old key: got %d", a.status)
+	}
+}
+
+func FuzzImportKeys(f *testing.F) {
+	_, hash := api.NewSecret()
+	f.Add(oldFile(f, 2, api.Key{ID: "key_" + hash[:12], Name: "n", Hash: hash, User: "u", Organization: "o"}))
+	f.Fuzz(func(t *testing.T, content []byte) {
 		path := filepath.Join(t.TempDir(), "keys.json")
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := api.OpenKeys(path)
-		if err == nil || want != nil && !errors.Is(err, want) {
-			t.Fatalf("%q: got %v, want %v", content, err, want)
+		keys, _ := openKeys(t)
+		if err := keys.Import(t.Context(), path); err != nil {
+			return
 		}
-		if text := err.Error(); !strings.Contains(text, path) || !strings.Contains(text, "make new keys") {
-			t.Fatalf("the error names no file, or not what to do: %s", text)
-		}
-	}
-	for _, content := range []string{"", "{", "null", `{"version":2}`, `{"version":2,"keys":[]}`} {
-		refused(content, api.ErrDamagedKeys)
-	}
-	refused(`{"version":1,"keys":[]}`, nil)
-	refused(`{"version":3}`, nil)
-	for _, hash := range []string{"00", "zz" + strings.Repeat("0", 62)} {
-		content, err := sealed.Marshal(struct {
-			Version int       `json:"version"`
-			Keys    []api.Key `json:"keys"`
-		}{2, []api.Key{{ID: "a", Hash: hash}}})
+		list, err := keys.List(t.Context(), "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		refused(string(content), api.ErrDamagedKeys)
-	}
-
-	keys, path := openKeys(t)
-	mustCreate(t, keys, api.Key{Attributes: map[string]string{"Role": "a"}, Channels: []string{"main"}, RatePerSecond: 1.5})
-	good, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range good {
-		for bit := range 8 {
-			bad := slices.Clone(good)
-			bad[i] ^= 1 << bit
-			refused(string(bad), nil) // the byte may be the version's
-		}
-	}
-}
-
-// TestKeyFileDamagedMeanwhile damages the file of a server that runs.
-func TestKeyFileDamagedMeanwhile(t *testing.T) {
-	t.Parallel()
-	keys, path := openKeys(t)
-	header := "Authorization: Bearer " + mustCreate(t, keys, api.Key{})
-	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if a := do(t, newHandler(t, newFake(t), withKeys(keys)), "GET", "/v1/channels", nil, header); a.status != 500 {
-		t.Errorf("with a file damaged meanwhile: got %d", a.status)
-	}
-	if _, _, err := keys.Create(api.Key{Name: "n", Organization: "o"}); err == nil {
-		t.Error("a damaged file was overwritten")
-	}
-}
-
-// TestKeysTogether: writers in several processes lose nothing.
-func TestKeysTogether(t *testing.T) {
-	t.Parallel()
-	_, path := openKeys(t)
-	var group sync.WaitGroup
-	for i := range 8 {
-		keys, err := api.OpenKeys(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		group.Go(func() {
-			for j := range 4 {
-				if _, _, err := keys.Create(api.Key{Name: fmt.Sprint(i, j), Organization: "o"}); err != nil {
-					t.Error(err)
-				}
+		for _, key := range list {
+			if len(key.Hash) != 64 || key.Organization == "" {
+				t.Errorf("imported %+v", key)
 			}
-		})
-	}
-	group.Wait()
-	keys, err := api.OpenKeys(path)
+		}
+	})
+}
+
+func FuzzAuthorization(f *testing.F) {
+	keys, _ := openKeys(f)
+	secret, _, err := keys.Create(f.Context(), api.Key{Name: "n", Organization: "o"})
 	if err != nil {
-		t.Fatal(err)
+		f.Fatal(err)
 	}
-	if list, err := keys.List(); err != nil || len(list) != 32 {
-		t.Errorf("got %d keys, %v", len(list), err)
+	auth := &api.KeyAuth{Keys: keys, Signer: signer}
+	for _, seed := range []string{"Bearer " + secret, "bearer  " + secret + " ", "Basic eDp5", "", "Bearer", "Bearer pk_"} {
+		f.Add(seed)
 	}
+	f.Fuzz(func(t *testing.T, header string) {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header["Authorization"] = []string{header}
+		p, err := auth.Authenticate(r)
+		if (err == nil) != (p != nil) {
+			t.Fatalf("%+v and %v", p, err)
+		}
+		scheme, token, _ := strings.Cut(header, " ")
+		if want := strings.EqualFold(scheme, "Bearer") && strings.TrimSpace(token) == secret; (err == nil) != want {
+			t.Errorf("%q: %v", header, err)
+		}
+		if err != nil && len(header) > 30 && strings.Contains(err.Error(), header) {
+			t.Errorf("the error repeats the header: %v", err)
+		}
+	})
 }
 
 func TestDevAuth(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 	"google.golang.org/protobuf/proto"
@@ -53,15 +54,23 @@ type channelView struct {
 }
 
 func (h *Handler) createChannel(ctx context.Context, p *Principal, in *newChannel) (created, error) {
-	if !p.seesChannel(in.name) {
+	if len(p.Channels) > 0 && !slices.Contains(p.Channels, in.name) {
 		return created{}, forbidden("this key is not for the channel \"" + in.name + "\"")
 	}
 	organizations := in.organizations
 	if len(organizations) == 0 {
 		organizations = []string{p.MSPID}
 	}
+	if p.tenant != nil && !slices.Equal(organizations, []string{p.tenant.Organization}) {
+		return created{}, forbidden("the channels of the tenant " + p.Tenant + " are of its organisation, " + p.tenant.Organization)
+	}
 	if err := h.Gateway.CreateChannel(ctx, in.name, organizations); err != nil {
 		return created{}, err
+	}
+	if p.tenant != nil { // if this fails the channel is nobody's: an administrator of the platform can give it to the tenant
+		if err := h.keys.own(ctx, p.Tenant, in.name); err != nil {
+			return created{}, Unavailable("give the channel to its tenant", err)
+		}
 	}
 	view, err := h.showChannel(ctx, p, in.name)
 	return created{"/v1/channels/" + url.PathEscape(in.name), view}, err

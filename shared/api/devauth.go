@@ -37,7 +37,7 @@ var _ Authenticator = (*DevAuth)(nil)
 func (a *DevAuth) Authenticate(r *http.Request) (*Principal, error) {
 	p := &Principal{Name: "dev", MSPID: a.Organization, Scopes: Scopes}
 	if v := r.Header.Get(HeaderUser); v != "" {
-		if err := checkUser(HeaderUser, v); err != nil {
+		if err := CheckUser(HeaderUser, v); err != nil {
 			return nil, err
 		}
 		p.Name = v
@@ -59,8 +59,8 @@ func (a *DevAuth) Authenticate(r *http.Request) (*Principal, error) {
 	return p, nil
 }
 
-// checkUser checks a user's name: up to MaxUser bytes of printable UTF-8.
-func checkUser(field, name string) *Problem {
+// CheckUser checks a user's name: up to MaxUser bytes of printable UTF-8.
+func CheckUser(field, name string) *Problem {
 	switch {
 	case name == "" || len(name) > MaxUser:
 		return invalid(field, fmt.Sprintf("a user's name has 1 to %d bytes", MaxUser))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime"
@@ -19,7 +20,6 @@ type Config struct {
 	Gateway  Gateway
 	Deployer Deployer
 	Auth     Authenticator
-
 	// Queue keeps what is accepted and not waited for. nil: there is no queue.
 	Queue Queue
 	// Fabric returns what serves requests that clients sign for themselves, as the gateway of an organisation, or of each signer's
@@ -40,6 +40,7 @@ type Config struct {
 // Handler serves the API. Close it to end the event streams.
 type Handler struct {
 	Config
+	keys    *Keys // that administrators manage over HTTP: those of Auth. nil: the server needs no keys
 	mux     *http.ServeMux
 	closing context.Context
 	close   context.CancelFunc
@@ -57,6 +58,9 @@ func New(config Config) (*Handler, error) {
 		config.Heartbeat = defaultHeartbeat
 	}
 	h := &Handler{Config: config, mux: http.NewServeMux()}
+	if auth, ok := config.Auth.(*KeyAuth); ok {
+		h.keys = auth.Keys
+	}
 	h.closing, h.close = context.WithCancel(context.Background())
 	byPath := make(map[string]methods)
 	for _, route := range h.routes() {
@@ -157,7 +161,10 @@ func (h *Handler) admit(scope Scope, q *request) (*Principal, error) {
 // fail answers with the problem of err. What the server is to blame for is logged.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	problem := problemOf(err)
-	if problem.Code == CodeInternal || problem.Code == CodeOutcomeUnknown {
+	if cause := problem.cause; cause != nil {
+		err = fmt.Errorf("%w: %w", err, cause)
+	}
+	if problem.Code == CodeInternal || problem.Code == CodeOutcomeUnknown || problem.cause != nil {
 		h.Logger.LogAttrs(r.Context(), slog.LevelError, "request failed",
 			slog.String("request", w.Header().Get(headerRequestID)), slog.String("method", r.Method),
 			slog.String("path", r.URL.Path), slog.String("code", string(problem.Code)), slog.Any("error", err))

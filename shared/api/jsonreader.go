@@ -164,6 +164,19 @@ func (r *jsonReader) blobs(path string) (map[string][]byte, error) {
 	return blobs, err
 }
 
+// textMap reads an object of strings, or null, at path.
+func (r *jsonReader) textMap(path string) (map[string]string, error) {
+	if r.null() {
+		return nil, nil
+	}
+	texts := make(map[string]string)
+	err := r.object(path, func(name string) (err error) {
+		texts[name], err = r.text(join(path, name))
+		return err
+	})
+	return texts, err
+}
+
 func join(path, name string) string {
 	if path == "" {
 		return name

@@ -82,7 +82,12 @@ type Problem struct {
 	GRPC            *GRPCStatus   // of a request that the client signed itself
 	RetryAfter      time.Duration // when to try again; a header, in whole seconds
 	Allow           string        // the methods there are; a header
+
+	cause error // for the server's log alone
 }
+
+// Unwrap returns what the caller is not told.
+func (p *Problem) Unwrap() error { return p.cause }
 
 // Error returns the code and the detail.
 func (p *Problem) Error() string { return string(p.Code) + ": " + p.Detail }

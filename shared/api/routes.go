@@ -20,6 +20,13 @@ func (h *Handler) routes() []route {
 		{"GET", "/docs", handle(h, scopePublic, decodeNone, h.docs)},
 		{"GET", "/v1/openapi.json", handle(h, scopePublic, decodeNone, h.openAPI)},
 
+		{"GET", "/v1/keys", handle(h, ScopeAdmin, decodeNone, control(h, h.listKeys))},
+		{"POST", "/v1/keys", handle(h, ScopeAdmin, decodeNewKey, control(h, h.createKey))},
+		{"DELETE", "/v1/keys/{id}", handle(h, ScopeAdmin, decodeID, control(h, h.revokeKey))},
+		{"GET", "/v1/tenants", handle(h, ScopeAdmin, decodeNone, control(h, h.listTenants))},
+		{"POST", "/v1/tenants", handle(h, ScopeAdmin, decodeNewTenant, control(h, h.createTenant))},
+		{"DELETE", "/v1/tenants/{id}", handle(h, ScopeAdmin, decodeID, control(h, h.removeTenant))},
+
 		{"GET", "/v1/channels", handle(h, ScopeEvaluate, decodeNone, h.listChannels)},
 		{"POST", "/v1/channels", handle(h, ScopeAdmin, decodeNewChannel, h.createChannel)},
 		{"GET", channel, handle(h, ScopeEvaluate, decodeChannel, h.showChannel)},
