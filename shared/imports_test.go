@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"queue", "webhook"},
 	{"webhook/aws"},
 	{"queue/queuetest", "queue/sqs", "samples", "api", "grpcapi", "conformance", "contracttest"},
-	{"api/client", "api/apitest", "conformance/local", "conformance/remote", "node", "deploy/function"},
+	{"api/client", "jwtauth", "api/apitest", "conformance/local", "conformance/remote", "node", "deploy/function"},
 	{"cloud"},
 }
 

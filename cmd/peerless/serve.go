@@ -20,6 +20,7 @@ type serveConfig struct {
 	cert, key, clientCA string
 	stateDatabase       string
 	sealKey             string
+	jwt                 jwtConfig
 	verbose             bool
 }
 
@@ -63,6 +64,7 @@ ledger. What it has acknowledged is on the disk in any case.`,
 	config.sqs.addTo(cmd)
 	f.BoolVar(&config.privateWebhooks, "private-webhooks", false, "let webhooks send to this machine and to private networks, and over http")
 	addSealKey(cmd, &config.sealKey)
+	config.jwt.addTo(cmd)
 	f.StringVar(&config.ready, "ready-file", "", "write the server's URL to this file when it is ready: for scripts")
 	stateDatabaseFlag(f, &config.stateDatabase)
 	f.BoolVarP(&config.verbose, "verbose", "v", false, "log every request")
@@ -111,7 +113,11 @@ func (a *app) serve(ctx context.Context, config serveConfig) (err error) {
 	if err != nil {
 		return err
 	}
-	handler, err := p.Handler(&api.KeyAuth{Keys: keys, Signer: p.User}, 0)
+	tokens, err := config.jwt.tokens(p)
+	if err != nil {
+		return err
+	}
+	handler, err := p.Handler(&api.KeyAuth{Keys: keys, Signer: p.User, Tokens: tokens}, 0)
 	if err != nil {
 		return err
 	}
