@@ -20,6 +20,9 @@ const implicitPrefix = "_implicit_org_"
 // Implicit returns the organisation whose implicit collection this is, and false if it is none.
 func Implicit(name string) (mspID string, ok bool) { return strings.CutPrefix(name, implicitPrefix) }
 
+// ImplicitOf returns the name of an organisation's implicit collection.
+func ImplicitOf(mspID string) string { return implicitPrefix + mspID }
+
 // Find returns the collection by a name: one of those defined, or the implicit one of an organisation of the channel. It is nil
 // if there is none.
 func Find(all *peer.CollectionConfigPackage, config *channelconfig.Config, name string) *peer.StaticCollectionConfig {
