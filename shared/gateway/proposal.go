@@ -53,6 +53,9 @@ func (s *Service) admit(ctx context.Context, channel *ledger.Channel, signed *pe
 	} else if !errors.Is(err, ledger.ErrNotFound) {
 		return nil, failed(Internal, "%v", err)
 	}
+	if isSystem(p.Chaincode) { // which see for themselves who asks
+		return p, nil
+	}
 	if err := s.mayWrite(channel, p); err != nil {
 		return nil, rejected(Forbidden, err, "%v", err)
 	}

@@ -57,6 +57,9 @@ func failed(kind Kind, format string, args ...any) *endorserError {
 // simulate runs a proposal's chaincode over a view of its channel, as an organisation's endorser: with the private values that
 // the organisation holds.
 func (s *Service) simulate(ctx context.Context, channel *ledger.Channel, view ledger.View, p *wire.Proposal, mspID string) (*simulation, *endorserError) {
+	if isSystem(p.Chaincode) {
+		return s.query(ctx, channel.Name(), view, p), nil
+	}
 	tx := simulate.New(view, p.TxID)
 	run := &run{Service: s, proposal: p, mspID: mspID, channel: channel, view: view, tx: tx}
 	definition, err := run.invocable(ctx, p.Chaincode)

@@ -96,7 +96,7 @@ func Approved(ctx context.Context, view View, mspID string, d *Definition) (bool
 		hash := sha256.Sum256([]byte(key))
 		hashes[i] = string(hash[:])
 	}
-	items, err := view.Get(ctx, hashedNamespace(LifecycleNamespace, ApprovalCollection(mspID)), hashes)
+	items, err := view.Get(ctx, HashedNamespace(LifecycleNamespace, ApprovalCollection(mspID)), hashes)
 	if err != nil {
 		return false, fmt.Errorf("approval of %s by %s: %w", d.Name, mspID, err)
 	}

@@ -188,6 +188,25 @@ func (c *Channel) lastBlock(ctx context.Context, number uint64) (*common.Block, 
 	return block, err
 }
 
+// ConfigBlock returns the last block with a configuration.
+func (c *Channel) ConfigBlock(ctx context.Context) (*common.Block, error) {
+	height, err := c.Height(ctx)
+	if err != nil {
+		return nil, err
+	}
+	last, err := c.Block(ctx, height-1)
+	if err != nil {
+		return nil, err
+	}
+	number := uint64(0)
+	if height > 1 {
+		if _, number, err = wire.BlockSignatures(last); err != nil {
+			return nil, fmt.Errorf("configuration of channel %s: block %d: %w", c.name, height-1, err)
+		}
+	}
+	return c.Block(ctx, number)
+}
+
 // BlockByHash returns the number of the block with this header hash, or ErrNotFound.
 func (c *Channel) BlockByHash(ctx context.Context, hash []byte) (uint64, error) {
 	view, err := c.View(ctx)

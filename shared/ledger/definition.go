@@ -35,6 +35,14 @@ func (d *Definition) GetCollections() *peer.CollectionConfigPackage {
 	return d.Collections
 }
 
+// GetSequence returns the sequence, 0 of no definition.
+func (d *Definition) GetSequence() int64 {
+	if d == nil {
+		return 0
+	}
+	return d.Sequence
+}
+
 // The keys of Fabric's lifecycle, core/chaincode/lifecycle/serializer.go.
 func metadataKey(name string) string     { return "namespaces/metadata/" + name }
 func fieldKey(name, field string) string { return "namespaces/fields/" + name + "/" + field }
