@@ -2,19 +2,26 @@ package cloud
 
 import (
 	"context"
-	"net/http"
+	"fmt"
 
 	"peerless/shared/api"
+	"peerless/shared/jwtauth"
 	"peerless/shared/node"
 )
 
-// authenticator knows who may call: holders of API keys.
-func authenticator(context.Context, Config, *node.Node) (api.Authenticator, error) {
-	return nobody{}, nil
-}
-
-type nobody struct{}
-
-func (nobody) Authenticate(*http.Request) (*api.Principal, error) {
-	return nil, &api.Problem{Code: api.CodeUnauthenticated, Detail: "this platform has no keys yet"}
+// authenticator takes API keys, and JWTs of the issuer if there is one. It sends nothing.
+func authenticator(_ context.Context, config Config, n *node.Node) (api.Authenticator, error) {
+	keys, err := api.NewKeys(n.Documents, api.KeysConfig{AdminHash: config.AdminKeyHash, Organization: n.Organization})
+	if err != nil {
+		return nil, fmt.Errorf("PEERLESS_ADMIN_KEY_HASH: %w", err)
+	}
+	auth := &api.KeyAuth{Keys: keys, Signer: n.User}
+	if config.Issuer == "" {
+		return auth, nil
+	}
+	auth.Tokens, err = jwtauth.New(jwtauth.Config{Issuer: config.Issuer, Audience: config.Audience, Organization: n.Organization})
+	if err != nil {
+		return nil, fmt.Errorf("PEERLESS_ISSUER: %w", err)
+	}
+	return auth, nil
 }

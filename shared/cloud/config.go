@@ -36,6 +36,9 @@ type Config struct {
 	Later string
 	// Issuer and Audience are whose tokens are accepted beside API keys. PEERLESS_ISSUER, PEERLESS_AUDIENCE; both may be empty: none are.
 	Issuer, Audience string
+	// AdminKeyHash is the SHA-256, in hex, of the first administrator's key, as peerless key generate prints it. PEERLESS_ADMIN_KEY_HASH; may
+	// be empty: there is none, or not any more.
+	AdminKeyHash string
 
 	// Authenticator says who calls, in place of keys and tokens; nil, which FromEnv leaves it: these do. For tests of the path behind it.
 	Authenticator func(*node.Node) api.Authenticator
@@ -62,6 +65,7 @@ func FromEnv(lookup func(string) string) (Config, error) {
 	c.Key, c.ReaderRole, c.FunctionPrefix = env.need("PEERLESS_KEY_ARN"), env.need("PEERLESS_READER_ROLE"), env.need("PEERLESS_FUNCTION_PREFIX")
 	c.Queue, c.DeadLetters = lookup("PEERLESS_QUEUE_URL"), lookup("PEERLESS_DEAD_LETTERS_URL")
 	c.Later = lookup("PEERLESS_EVENTS_LATER_URL")
+	c.AdminKeyHash = lookup("PEERLESS_ADMIN_KEY_HASH")
 	if c.Issuer = lookup("PEERLESS_ISSUER"); c.Issuer != "" {
 		c.Audience = env.need("PEERLESS_AUDIENCE") // else anybody's tokens of the issuer would do
 	}
