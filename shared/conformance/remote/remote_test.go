@@ -59,6 +59,7 @@ func TestScenarios(t *testing.T) {
 	peerless := build(t, "cmd/peerless")
 	t.Cleanup(func() { unchanged(t, peerless, dir, setup.Manifest) })
 	server := serve(t, peerless, dir, "--apply", setup.Manifest,
+		"--state-database", "goleveldb", // as the recorded network
 		"--grpc", "Org1MSP=127.0.0.1:0", "--grpc", "Org2MSP=127.0.0.1:0",
 		"--tls-cert", serverCert, "--tls-key", serverKey, "--tls-client-ca", authority.File)
 	config, err := authority.Client(clientCert, clientKey)
