@@ -96,14 +96,14 @@ func TestKilledGateway(t *testing.T) {
 			}
 		}
 	}
-	if status, answer := request(t, "POST", d.url+"/v1/channels", `{"name":"alpha"}`); status != http.StatusCreated {
+	if status, answer := d.request("POST", "/v1/channels", `{"name":"alpha"}`); status != http.StatusCreated {
 		t.Fatalf("create a channel: %d %s", status, answer)
 	}
 	if err := d.bring(t.Context(), script.Deployment{Contract: "assettransfer", Name: "assets", Channel: "alpha"}); err != nil {
 		t.Fatal(err)
 	}
 	before := d.audit("alpha").Transactions
-	submit := d.url + "/v1/channels/alpha/chaincodes/assets/submit"
+	const submit = "/v1/channels/alpha/chaincodes/assets/submit"
 	made, most := 0, 0
 	for at := 1; ; at++ {
 		reached := false
@@ -111,7 +111,7 @@ func TestKilledGateway(t *testing.T) {
 			made++
 			body := fmt.Sprintf(`{"function":"CreateAsset","args":["a%d","blue","5","tom","100"]}`, made)
 			s.arm(at, early)
-			status, first := requestWith(t, "POST", submit, body, "Idempotency-Key", fmt.Sprint("key-", made))
+			status, first := d.request("POST", submit, body, "Idempotency-Key", fmt.Sprint("key-", made))
 			struck, calls := s.disarm()
 			most, reached = max(most, calls), reached || struck
 			if struck && status == http.StatusOK {
@@ -121,12 +121,12 @@ func TestKilledGateway(t *testing.T) {
 				if tries == 5 {
 					t.Fatalf("killed at call %d, early %v: then %d %s", at, early, status, first)
 				}
-				status, first = requestWith(t, "POST", submit, body, "Idempotency-Key", fmt.Sprint("key-", made))
+				status, first = d.request("POST", submit, body, "Idempotency-Key", fmt.Sprint("key-", made))
 			}
 			if !strings.Contains(string(first), `"code":"VALID"`) {
 				t.Errorf("killed at call %d, early %v: in the end %s", at, early, first)
 			}
-			if _, again := requestWith(t, "POST", submit, body, "Idempotency-Key", fmt.Sprint("key-", made)); string(again) != string(first) {
+			if _, again := d.request("POST", submit, body, "Idempotency-Key", fmt.Sprint("key-", made)); string(again) != string(first) {
 				t.Errorf("killed at call %d, early %v: got %s, and then %s", at, early, first, again)
 			}
 		}
@@ -142,25 +142,4 @@ func TestKilledGateway(t *testing.T) {
 		t.Errorf("the chain has %d transactions more, %d of them invalid, want %d", got, report.Invalid, made)
 	}
 	t.Logf("the gateway was killed %d times in %d submits of up to %d calls, and each transaction is there once", kills, made, most)
-}
-
-// requestWith is request with a header.
-func requestWith(t *testing.T, method, url, body, header, value string) (int, []byte) {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set(header, value)
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	content, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer.StatusCode, content
 }

@@ -17,6 +17,8 @@ import (
 	sdkdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/google/go-cmp/cmp"
 
+	"peerless/shared/api"
+	"peerless/shared/api/client"
 	"peerless/shared/awstest"
 	"peerless/shared/ledger"
 	"peerless/shared/store/dynamodb"
@@ -32,7 +34,7 @@ var programs = sync.OnceValues(func() (dir string, err error) {
 	}
 	programsDir = dir
 	for output, pkg := range map[string]string{
-		"gateway/bootstrap": "./functions/testdata/gateway", "queue/bootstrap": "./functions/queue", "adapter/bootstrap": "./functions/adapter", "peerless": "./cmd/peerless",
+		"gateway/bootstrap": "./functions/gateway", "queue/bootstrap": "./functions/queue", "adapter/bootstrap": "./functions/adapter", "peerless": "./cmd/peerless",
 	} {
 		cmd := exec.Command("go", "build", "-trimpath", "-tags", "lambda.norpc aws", "-ldflags", "-s -w", "-o", filepath.Join(dir, filepath.FromSlash(output)), pkg)
 		cmd.Dir = toolbox.Root()
@@ -65,6 +67,7 @@ type deployment struct {
 	functions *awstest.Functions
 	tables    *sdkdynamodb.Client // beside the permissions
 	url       string              // of the HTTP API
+	key       string              // of the operator
 	endpoints map[string]string   // by service
 	env       []string            // of whoever deploys contracts
 }
@@ -100,7 +103,10 @@ func deploy(t *testing.T, between func(backend string) string, queues *awstest.Q
 		Roles:  map[string]aws.Credentials{d.arn(t, "ContractRole"): d.iam.Credentials(d.documentsOf(t, "ContractRole")...)},
 		Layers: map[string]string{d.output("AdapterLayerArn"): filepath.Join(dir, "adapter")},
 	})
-	given := map[string]string{"PEERLESS_KEY_ARN": kms.Key(t, "SYMMETRIC_DEFAULT"), "PEERLESS_QUEUE_URL": "", "PEERLESS_DEAD_LETTERS_URL": ""}
+	secret, hash := api.NewSecret()
+	d.key = secret
+	given := map[string]string{"PEERLESS_KEY_ARN": kms.Key(t, "SYMMETRIC_DEFAULT"), "PEERLESS_QUEUE_URL": "", "PEERLESS_DEAD_LETTERS_URL": "",
+		"PEERLESS_ADMIN_KEY_HASH": hash}
 	if queues != nil {
 		d.endpoints["SQS"] = *awstest.SQS(t).BaseEndpoint
 		given["PEERLESS_QUEUE_URL"], given["PEERLESS_DEAD_LETTERS_URL"] = queues.URL, queues.DeadLetters
@@ -116,7 +122,7 @@ func deploy(t *testing.T, between func(backend string) string, queues *awstest.Q
 	who := d.iam.Administrator()
 	d.env = append(os.Environ(), "AWS_REGION="+awstest.Region, "AWS_ACCESS_KEY_ID="+who.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+who.SecretAccessKey,
 		"AWS_CONFIG_FILE=/dev/null", "AWS_ENDPOINT_URL_LAMBDA="+d.functions.Endpoint(),
-		"AWS_ENDPOINT_URL_CLOUDFORMATION="+awstest.CloudFormation(t, d.iam, map[string]map[string]string{stackName: outputs}), "PEERLESS_STACK="+stackName)
+		"AWS_ENDPOINT_URL_CLOUDFORMATION="+awstest.CloudFormation(t, d.iam, map[string]map[string]string{stackName: outputs}), "PEERLESS_STACK="+stackName, "PEERLESS_KEY="+d.key)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the gateway printed:\n%s", d.lambda.Logs(d.name(t, "GatewayFunction")))
@@ -175,6 +181,12 @@ func (d *deployment) peerless(ctx context.Context, args ...string) error {
 	return nil
 }
 
+// request is a request of the operator's.
+func (d *deployment) request(method, path, body string, headers ...string) (int, []byte) {
+	d.t.Helper()
+	return request(d.t, method, d.url+path, body, append(headers, "Authorization", "Bearer "+d.key)...)
+}
+
 // bring deploys a contract of contracts/ as a function.
 func (d *deployment) bring(ctx context.Context, w script.Deployment) error {
 	args := []string{"deploy", filepath.Join(toolbox.Root(), "contracts", w.Contract), "--name", w.Name, "--channel", w.Channel, "--version", "1.0"}
@@ -197,7 +209,15 @@ func TestCloudWalk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := w.Run(t.Context(), script.Target{URL: d.url, Deploy: d.bring})
+	operator, err := client.New(d.url, client.Config{Key: d.key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, _, err := operator.CreateKey(t.Context(), client.Key{Name: "reader", Scopes: []string{"evaluate"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := w.Run(t.Context(), script.Target{URL: d.url, Deploy: d.bring, Keys: map[string]string{"operator": d.key, "reader": reader}})
 	if err != nil {
 		t.Fatalf("after\n%s\n%v", got, errors.Unwrap(err))
 	}

@@ -38,7 +38,7 @@ func TestCloudQueue(t *testing.T) {
 	t.Parallel()
 	queues := awstest.NewQueues(t, awstest.QueueSpec{FIFO: true})
 	d := deploy(t, nil, queues)
-	if status, answer := request(t, "POST", d.url+"/v1/channels", `{"name":"alpha"}`); status != http.StatusCreated {
+	if status, answer := d.request("POST", "/v1/channels", `{"name":"alpha"}`); status != http.StatusCreated {
 		t.Fatalf("create a channel: %d %s", status, answer)
 	}
 	if err := d.bring(t.Context(), script.Deployment{Contract: "assettransfer", Name: "assets", Channel: "alpha"}); err != nil {
@@ -51,25 +51,25 @@ func TestCloudQueue(t *testing.T) {
 		`{"function":"CreateAsset","args":["a1","blue","5","tom","100"]}`, `{"function":"TransferAsset","args":["a1","ada"]}`,
 		`{"function":"ReadAsset","args":["nothing"]}`, `{"function":"TransferAsset","args":["a1","jin"]}`,
 	} {
-		status, answer := requestWith(t, "POST", d.url+chaincode+"/queue", body, "Message-Group-Id", "a1")
+		status, answer := d.request("POST", chaincode+"/queue", body, "Message-Group-Id", "a1")
 		var accepted struct{ TransactionID string }
 		if err := json.Unmarshal(answer, &accepted); status != http.StatusAccepted || err != nil || accepted.TransactionID == "" {
 			t.Fatalf("queue %s: %d %s", body, status, answer)
 		}
 		ids = append(ids, accepted.TransactionID)
 	}
-	if status, _ := request(t, "GET", d.url+"/v1/channels/alpha/transactions/"+ids[0], ""); status != http.StatusNotFound {
+	if status, _ := d.request("GET", "/v1/channels/alpha/transactions/"+ids[0], ""); status != http.StatusNotFound {
 		t.Errorf("before the queue's function ran: %d, want 404", status)
 	}
 	poller := &awstest.Poller{Queues: queues, Function: invoker{lambda.NewFromConfig(d.lambda.Config()), d.name(t, "QueueFunction")}, Twice: true}
 	poller.Drain(t)
 	for i, id := range ids {
-		status, answer := request(t, "GET", d.url+"/v1/channels/alpha/transactions/"+id, "")
+		status, answer := d.request("GET", "/v1/channels/alpha/transactions/"+id, "")
 		if poison := i == 2; !poison && (status != http.StatusOK || !strings.Contains(string(answer), `"VALID"`)) || poison && status != http.StatusNotFound {
 			t.Errorf("message %d: %d %s", i, status, answer)
 		}
 	}
-	if status, answer := request(t, "POST", d.url+chaincode+"/evaluate", `{"function":"ReadAsset","args":["a1"]}`); !strings.Contains(string(answer), `"Owner":"jin"`) {
+	if status, answer := d.request("POST", chaincode+"/evaluate", `{"function":"ReadAsset","args":["a1"]}`); !strings.Contains(string(answer), `"Owner":"jin"`) {
 		t.Errorf("in the end: %d %s, want the last owner of the group's order", status, answer)
 	}
 	if n, err := queues.Depth(t.Context(), queues.DeadLetters); err != nil || n < 1 {

@@ -250,13 +250,16 @@ func image(t *testing.T) []byte {
 }
 
 // request sends one request and reads the answer.
-func request(t *testing.T, method, url, body string) (int, []byte) {
+func request(t *testing.T, method, url, body string, headers ...string) (int, []byte) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
 	}
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {

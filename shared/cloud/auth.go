@@ -1,7 +1,6 @@
 package cloud
 
 import (
-	"context"
 	"fmt"
 
 	"peerless/shared/api"
@@ -10,7 +9,7 @@ import (
 )
 
 // authenticator takes API keys, and JWTs of the issuer if there is one. It sends nothing.
-func authenticator(_ context.Context, config Config, n *node.Node) (api.Authenticator, error) {
+func authenticator(config Config, n *node.Node) (api.Authenticator, error) {
 	keys, err := api.NewKeys(n.Documents, api.KeysConfig{AdminHash: config.AdminKeyHash, Organization: n.Organization})
 	if err != nil {
 		return nil, fmt.Errorf("PEERLESS_ADMIN_KEY_HASH: %w", err)
@@ -19,7 +18,14 @@ func authenticator(_ context.Context, config Config, n *node.Node) (api.Authenti
 	if config.Issuer == "" {
 		return auth, nil
 	}
-	auth.Tokens, err = jwtauth.New(jwtauth.Config{Issuer: config.Issuer, Audience: config.Audience, Organization: n.Organization})
+	auth.Tokens, err = jwtauth.New(jwtauth.Config{
+		Issuer: config.Issuer, Audience: config.Audience, UserClaim: config.UserClaim, Organization: n.Organization, OrganizationClaim: config.OrganizationClaim,
+		AttributeClaims: config.AttributeClaims,
+		Known: func(mspID string) bool {
+			known, err := n.Organizations.Has(mspID)
+			return err == nil && known
+		},
+	})
 	if err != nil {
 		return nil, fmt.Errorf("PEERLESS_ISSUER: %w", err)
 	}

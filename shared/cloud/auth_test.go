@@ -21,7 +21,7 @@ func TestAuthenticator(t *testing.T) {
 	secret, hash := api.NewSecret()
 	code := func(config Config, token string) api.Code {
 		t.Helper()
-		auth, err := authenticator(t.Context(), config, n)
+		auth, err := authenticator(config, n)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestAuthenticator(t *testing.T) {
 		}
 	}
 	for _, bad := range []Config{{AdminKeyHash: "x"}, {Issuer: "http://login.example", Audience: "a"}} {
-		if _, err := authenticator(t.Context(), bad, n); err == nil {
+		if _, err := authenticator(bad, n); err == nil {
 			t.Errorf("%+v was taken", bad)
 		}
 	}

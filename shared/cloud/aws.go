@@ -82,10 +82,8 @@ func openAWS(ctx context.Context, config Config, logger *slog.Logger) (*Platform
 		return nil, errors.Join(dynamodb.Check(ctx, tables, config.Ledger), err)
 	}
 	p := &Platform{Node: n}
-	var auth api.Authenticator
-	if config.Authenticator != nil {
-		auth = config.Authenticator(n)
-	} else if auth, err = authenticator(ctx, config, n); err != nil {
+	auth, err := authenticator(config, n)
+	if err != nil {
 		return nil, err
 	}
 	serve := api.Config{

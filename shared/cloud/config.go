@@ -6,7 +6,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"peerless/shared/api"
 	"peerless/shared/node"
 )
 
@@ -36,12 +35,13 @@ type Config struct {
 	Later string
 	// Issuer and Audience are whose tokens are accepted beside API keys. PEERLESS_ISSUER, PEERLESS_AUDIENCE; both may be empty: none are.
 	Issuer, Audience string
+	// UserClaim and OrganizationClaim are the claims of a token that are its user and its organisation, AttributeClaims those that become attributes:
+	// CLAIM or CLAIM=ATTRIBUTE. PEERLESS_USER_CLAIM, PEERLESS_ORGANIZATION_CLAIM, PEERLESS_ATTRIBUTE_CLAIMS, separated by commas; all may be empty.
+	UserClaim, OrganizationClaim string
+	AttributeClaims              []string
 	// AdminKeyHash is the SHA-256, in hex, of the first administrator's key, as peerless key generate prints it. PEERLESS_ADMIN_KEY_HASH; may
 	// be empty: there is none, or not any more.
 	AdminKeyHash string
-
-	// Authenticator says who calls, in place of keys and tokens; nil, which FromEnv leaves it: these do. For tests of the path behind it.
-	Authenticator func(*node.Node) api.Authenticator
 
 	// Region and Credentials are those of the function. AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN (may be empty).
 	Region      string
@@ -66,6 +66,10 @@ func FromEnv(lookup func(string) string) (Config, error) {
 	c.Queue, c.DeadLetters = lookup("PEERLESS_QUEUE_URL"), lookup("PEERLESS_DEAD_LETTERS_URL")
 	c.Later = lookup("PEERLESS_EVENTS_LATER_URL")
 	c.AdminKeyHash = lookup("PEERLESS_ADMIN_KEY_HASH")
+	c.UserClaim, c.OrganizationClaim = lookup("PEERLESS_USER_CLAIM"), lookup("PEERLESS_ORGANIZATION_CLAIM")
+	if claims := lookup("PEERLESS_ATTRIBUTE_CLAIMS"); claims != "" {
+		c.AttributeClaims = strings.Split(claims, ",")
+	}
 	if c.Issuer = lookup("PEERLESS_ISSUER"); c.Issuer != "" {
 		c.Audience = env.need("PEERLESS_AUDIENCE") // else anybody's tokens of the issuer would do
 	}

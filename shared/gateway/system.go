@@ -108,7 +108,8 @@ func (s *Service) readLedger(ctx context.Context, p *wire.Proposal, function str
 				return block, nil
 			}
 		}
-		return nil, fmt.Errorf("Failed to get block hash %s, error %w", hex.EncodeToString(args[1]), err) //lint:ignore ST1005 Fabric's text
+		//lint:ignore ST1005 Fabric's text
+		return nil, fmt.Errorf("Failed to get block hash %s, error %w", hex.EncodeToString(args[1]), err)
 	case "GetBlockByTxID":
 		entry, err := channel.Entry(ctx, string(args[1]))
 		if err == nil {
@@ -117,7 +118,8 @@ func (s *Service) readLedger(ctx context.Context, p *wire.Proposal, function str
 				return block, nil
 			}
 		}
-		return nil, fmt.Errorf("Failed to get block for txID %s, error %w", args[1], err) //lint:ignore ST1005 Fabric's text
+		//lint:ignore ST1005 Fabric's text
+		return nil, fmt.Errorf("Failed to get block for txID %s, error %w", args[1], err)
 	case "GetTransactionByID":
 		record, err := channel.Transaction(ctx, string(args[1]))
 		if err != nil {
