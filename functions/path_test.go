@@ -106,7 +106,7 @@ func deploy(t *testing.T, between func(backend string) string, queues *awstest.Q
 	secret, hash := api.NewSecret()
 	d.key = secret
 	given := map[string]string{"PEERLESS_KEY_ARN": kms.Key(t, "SYMMETRIC_DEFAULT"), "PEERLESS_QUEUE_URL": "", "PEERLESS_DEAD_LETTERS_URL": "",
-		"PEERLESS_ADMIN_KEY_HASH": hash}
+		"PEERLESS_ADMIN_KEY_HASH": hash, "PEERLESS_AUTHORITY_KEY_ARN": kms.Key(t, "ECC_NIST_P256")}
 	if queues != nil {
 		d.endpoints["SQS"] = *awstest.SQS(t).BaseEndpoint
 		given["PEERLESS_QUEUE_URL"], given["PEERLESS_DEAD_LETTERS_URL"] = queues.URL, queues.DeadLetters

@@ -60,7 +60,8 @@ func TestNobodyMayEverything(t *testing.T) {
 // TestGatewayMay: what its clients are made for, on its own resources, and no more.
 func TestGatewayMay(t *testing.T) {
 	t.Parallel()
-	tp := render(t)
+	const authority = "arn:aws:kms:" + awstest.Region + ":" + awstest.Account + ":key/authority"
+	tp := render(t, "AuthorityKeyArn="+authority)
 	ledger, control := tp.arn(t, "LedgerTable"), tp.arn(t, "ControlTable")
 	function := "arn:aws:lambda:" + awstest.Region + ":" + awstest.Account + ":function:"
 	may := []awstest.Call{
@@ -71,6 +72,7 @@ func TestGatewayMay(t *testing.T) {
 		{Action: "sqs:ReceiveMessage", Resource: tp.arn(t, "DeadLetters")}, {Action: "sqs:DeleteMessage", Resource: tp.arn(t, "DeadLetters")},
 		{Action: "sqs:ChangeMessageVisibility", Resource: tp.arn(t, "DeadLetters")},
 		{Action: "kms:GenerateDataKey", Resource: tp.arn(t, "Key")}, {Action: "kms:Decrypt", Resource: tp.arn(t, "Key")},
+		{Action: "kms:Sign", Resource: authority}, {Action: "kms:GetPublicKey", Resource: authority},
 		{Action: "lambda:InvokeFunction", Resource: tp.arn(t, "AssetTransferFunction")},
 		{Action: "lambda:InvokeFunction", Resource: function + stackName + "-cc-trade-other-0123456789:p-0123456789abcdef"}, // made by peerless deploy; an alias
 		{Action: "sts:AssumeRole", Resource: tp.arn(t, "ContractReaderRole")},
@@ -88,7 +90,7 @@ func TestGatewayMay(t *testing.T) {
 		{Action: "lambda:UpdateFunctionCode", Resource: tp.arn(t, "AssetTransferFunction")},
 		{Action: "sqs:ReceiveMessage", Resource: tp.arn(t, "Queue")}, {Action: "sqs:DeleteMessage", Resource: tp.arn(t, "Queue")},
 		{Action: "sts:AssumeRole", Resource: tp.arn(t, "ContractRole")},
-		{Action: "kms:ScheduleKeyDeletion", Resource: tp.arn(t, "Key")},
+		{Action: "kms:ScheduleKeyDeletion", Resource: tp.arn(t, "Key")}, {Action: "kms:Sign", Resource: tp.arn(t, "Key")},
 	}
 	role := tp.roleOf(t, "GatewayFunction")
 	for _, call := range may {

@@ -23,6 +23,7 @@ import (
 	documents "peerless/shared/docstore/dynamodb"
 	"peerless/shared/ledger"
 	"peerless/shared/node"
+	"peerless/shared/organization"
 	"peerless/shared/queue/sqs"
 	"peerless/shared/secret/kms"
 	"peerless/shared/store/dynamodb"
@@ -65,16 +66,23 @@ func openAWS(ctx context.Context, config Config, logger *slog.Logger) (*Platform
 		return nil, err
 	}
 	// What is sealed for one control table does not open for another.
-	sealer, err := kms.NewSealer(sdkkms.NewFromConfig(c.of("KMS")), config.Key, map[string]string{"table": config.Control})
+	keys := sdkkms.NewFromConfig(c.of("KMS"))
+	sealer, err := kms.NewSealer(keys, config.Key, map[string]string{"table": config.Control})
 	if err != nil {
 		return nil, err
+	}
+	var authorities organization.Authorities
+	if config.AuthorityKey != "" {
+		if authorities, err = kms.NewAuthorities(keys, config.AuthorityKey); err != nil {
+			return nil, err
+		}
 	}
 	functions, err := function.New(function.Config{Documents: control, Prefix: config.FunctionPrefix, Open: c.hosts(logger)})
 	if err != nil {
 		return nil, err
 	}
 	n, err := node.Open(node.Config{
-		Store: store, Documents: control, Sealer: sealer, Hosts: functions, Organization: config.Organization, Logger: logger,
+		Store: store, Documents: control, Sealer: sealer, Authorities: authorities, Hosts: functions, Organization: config.Organization, Logger: logger,
 		LedgerConfig: ledger.Config{Shared: true},
 	})
 	if err != nil {

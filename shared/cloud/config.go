@@ -24,6 +24,9 @@ type Config struct {
 	Ledger, Control string
 	// Key is the ARN of the KMS key that seals private keys. PEERLESS_KEY_ARN.
 	Key string
+	// AuthorityKey is the ARN of the KMS key that signs the certificates of organisations that are made from now on. PEERLESS_AUTHORITY_KEY_ARN; may
+	// be empty: then each has a key of its own, sealed like the others.
+	AuthorityKey string
 	// ReaderRole is the ARN of the role whose sessions are lent to contracts. PEERLESS_READER_ROLE.
 	ReaderRole string
 	// FunctionPrefix is what the names of contracts' functions begin with. PEERLESS_FUNCTION_PREFIX.
@@ -63,6 +66,7 @@ func FromEnv(lookup func(string) string) (Config, error) {
 	}
 	c.Ledger, c.Control = env.need("PEERLESS_LEDGER_TABLE"), env.need("PEERLESS_CONTROL_TABLE")
 	c.Key, c.ReaderRole, c.FunctionPrefix = env.need("PEERLESS_KEY_ARN"), env.need("PEERLESS_READER_ROLE"), env.need("PEERLESS_FUNCTION_PREFIX")
+	c.AuthorityKey = lookup("PEERLESS_AUTHORITY_KEY_ARN")
 	c.Queue, c.DeadLetters = lookup("PEERLESS_QUEUE_URL"), lookup("PEERLESS_DEAD_LETTERS_URL")
 	c.Later = lookup("PEERLESS_EVENTS_LATER_URL")
 	c.AdminKeyHash = lookup("PEERLESS_ADMIN_KEY_HASH")

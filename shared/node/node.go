@@ -41,6 +41,8 @@ type Config struct {
 	Documents docstore.Store
 	// Sealer seals private keys. nil: the key in Data/seal.key, which is made if need be.
 	Sealer secret.Sealer
+	// Authorities has the keys of authorities that are made from now on, which never leave it. nil: they are made here, and sealed.
+	Authorities organization.Authorities
 	// Organization is the MSP id of the platform's own organisation. Default DefaultOrganization.
 	Organization string
 	// Registry holds the organisations. nil: it is opened over Documents.
@@ -167,7 +169,7 @@ func (n *Node) openIdentities() (err error) {
 		}
 	}
 	ctx := context.Background()
-	n.Organizations, err = organization.Open(ctx, organization.Config{Store: n.Documents, Sealer: n.Sealer})
+	n.Organizations, err = organization.Open(ctx, organization.Config{Store: n.Documents, Sealer: n.Sealer, Authorities: n.Authorities})
 	if err != nil || n.Data == "" {
 		return err
 	}
