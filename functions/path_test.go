@@ -34,7 +34,7 @@ var programs = sync.OnceValues(func() (dir string, err error) {
 	}
 	programsDir = dir
 	for output, pkg := range map[string]string{
-		"gateway/bootstrap": "./functions/gateway", "queue/bootstrap": "./functions/queue", "adapter/bootstrap": "./functions/adapter", "peerless": "./cmd/peerless",
+		"gateway/bootstrap": "./functions/gateway", "queue/bootstrap": "./functions/queue", "events/bootstrap": "./functions/events", "adapter/bootstrap": "./functions/adapter", "peerless": "./cmd/peerless",
 	} {
 		cmd := exec.Command("go", "build", "-trimpath", "-tags", "lambda.norpc aws", "-ldflags", "-s -w", "-o", filepath.Join(dir, filepath.FromSlash(output)), pkg)
 		cmd.Dir = toolbox.Root()
@@ -106,13 +106,15 @@ func deploy(t *testing.T, between func(backend string) string, queues *awstest.Q
 	secret, hash := api.NewSecret()
 	d.key = secret
 	given := map[string]string{"PEERLESS_KEY_ARN": kms.Key(t, "SYMMETRIC_DEFAULT"), "PEERLESS_QUEUE_URL": "", "PEERLESS_DEAD_LETTERS_URL": "",
-		"PEERLESS_ADMIN_KEY_HASH": hash, "PEERLESS_AUTHORITY_KEY_ARN": kms.Key(t, "ECC_NIST_P256")}
+		"PEERLESS_ADMIN_KEY_HASH": hash, "PEERLESS_AUTHORITY_KEY_ARN": kms.Key(t, "ECC_NIST_P256"),
+		"PEERLESS_EVENTS_LATER_URL": "", "PEERLESS_PRIVATE_WEBHOOKS": "yes"} // the receivers of webhooks are on this machine
 	if queues != nil {
 		d.endpoints["SQS"] = *awstest.SQS(t).BaseEndpoint
 		given["PEERLESS_QUEUE_URL"], given["PEERLESS_DEAD_LETTERS_URL"] = queues.URL, queues.DeadLetters
 		d.run("QueueFunction", "queue", given)
 	}
 	d.run("GatewayFunction", "gateway", given)
+	d.run("EventsFunction", "events", given)
 	d.url = awstest.HTTPAPI(t, d.lambda, d.name(t, "GatewayFunction"))
 	outputs := map[string]string{}
 	for name := range d.Outputs {
@@ -157,14 +159,20 @@ func (d *deployment) output(name string) string {
 	return fmt.Sprint(d.resolve(d.t, d.Outputs[name].Value))
 }
 
-// audit replays a channel from nothing and compares.
-func (d *deployment) audit(channel string) *ledger.AuditReport {
+// ledger opens the deployment's ledger, beside its permissions.
+func (d *deployment) ledger() *dynamodb.Store {
 	d.t.Helper()
 	store, err := dynamodb.Open(dynamodb.Config{Client: d.tables, Table: d.name(d.t, "LedgerTable")})
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	report, err := (&ledger.Audit{Store: store, Channel: channel, Scratch: mem.New(mem.Config{})}).Run(context.Background())
+	return store
+}
+
+// audit replays a channel from nothing and compares.
+func (d *deployment) audit(channel string) *ledger.AuditReport {
+	d.t.Helper()
+	report, err := (&ledger.Audit{Store: d.ledger(), Channel: channel, Scratch: mem.New(mem.Config{})}).Run(context.Background())
 	if err != nil {
 		d.t.Fatalf("audit of %s: %v", channel, err)
 	}

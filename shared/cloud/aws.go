@@ -107,7 +107,7 @@ func openAWS(ctx context.Context, config Config, logger *slog.Logger) (*Platform
 		p.Messages = &sqs.Queue{Client: sdksqs.NewFromConfig(c.of("SQS")), URL: config.Queue, DeadLettersURL: config.DeadLetters}
 		serve.Queue = p.Messages
 	}
-	p.Webhooks = &webhook.Registry{Documents: control, Sealer: sealer, Services: []string{"sns", "events"}}
+	p.Webhooks = &webhook.Registry{Documents: control, Sealer: sealer, Services: []string{"sns", "events"}, AllowPrivate: config.PrivateWebhooks}
 	serve.Webhooks = p.Webhooks
 	handler, err := n.Serve(serve)
 	if err != nil {

@@ -36,6 +36,9 @@ type Config struct {
 	// Later is the URL of the queue in which webhooks that fail wait for their next try. PEERLESS_EVENTS_LATER_URL; it may be empty: then the
 	// ledger table's stream repeats its records.
 	Later string
+	// PrivateWebhooks lets webhooks go to addresses of private networks, and without TLS: PEERLESS_PRIVATE_WEBHOOKS, "yes". Only where everybody who
+	// may subscribe may also reach what the functions reach.
+	PrivateWebhooks bool
 	// Issuer and Audience are whose tokens are accepted beside API keys. PEERLESS_ISSUER, PEERLESS_AUDIENCE; both may be empty: none are.
 	Issuer, Audience string
 	// UserClaim and OrganizationClaim are the claims of a token that are its user and its organisation, AttributeClaims those that become attributes:
@@ -69,6 +72,7 @@ func FromEnv(lookup func(string) string) (Config, error) {
 	c.AuthorityKey = lookup("PEERLESS_AUTHORITY_KEY_ARN")
 	c.Queue, c.DeadLetters = lookup("PEERLESS_QUEUE_URL"), lookup("PEERLESS_DEAD_LETTERS_URL")
 	c.Later = lookup("PEERLESS_EVENTS_LATER_URL")
+	c.PrivateWebhooks = lookup("PEERLESS_PRIVATE_WEBHOOKS") == "yes"
 	c.AdminKeyHash = lookup("PEERLESS_ADMIN_KEY_HASH")
 	c.UserClaim, c.OrganizationClaim = lookup("PEERLESS_USER_CLAIM"), lookup("PEERLESS_ORGANIZATION_CLAIM")
 	if claims := lookup("PEERLESS_ATTRIBUTE_CLAIMS"); claims != "" {
