@@ -99,10 +99,13 @@ func TestLoserLeavesNothing(t *testing.T) {
 // partitions is a client that notes the partition of everything that is read.
 type partitions struct {
 	dynamodb.Reads
+	mu   sync.Mutex
 	seen map[string]bool
 }
 
 func (p *partitions) note(key map[string]types.AttributeValue) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.seen[key["pk"].(*types.AttributeValueMemberS).Value] = true
 }
 
@@ -140,7 +143,7 @@ func TestReader(t *testing.T) {
 	if err := s.Apply(t.Context(), "ch", b); err != nil {
 		t.Fatal(err)
 	}
-	reads := &partitions{double, make(map[string]bool)}
+	reads := &partitions{Reads: double, seen: make(map[string]bool)}
 	view := dynamodb.NewReader(reads, "table", "ch").View(1)
 	items, err := view.Get(t.Context(), "ns", []string{"k", long, "absent"})
 	if err != nil || len(items[0].Value) != 1<<20 || len(items[1].Metadata) != 100_000 || items[2] != nil {
