@@ -71,8 +71,7 @@ func TestCloudEvents(t *testing.T) {
 	r.secret = made.Secret
 	const most = 4
 	for i := range most {
-		body := fmt.Sprintf(`{"function":"run","args":["[{\"op\":\"SetEvent\",\"name\":\"e\",\"payload\":\"event %d\"},{\"op\":\"PutState\",\"key\":\"k%d\",\"value\":\"v\"}]"]}`, i, i)
-		if status, answer := d.request("POST", "/v1/channels/alpha/chaincodes/probe/submit", body); status != http.StatusOK {
+		if status, answer := d.request("POST", "/v1/channels/alpha/chaincodes/probe/submit", probeCall(i)); status != http.StatusOK {
 			t.Fatalf("submit: %d %s", status, answer)
 		}
 	}
