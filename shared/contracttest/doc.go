@@ -19,5 +19,5 @@
 //
 // A Ledger calls one chaincode as one user. As, Of, WithTransient and Chaincode return another view of the same ledger.
 // Time stands still at Epoch until Advance, so that what a contract makes of the timestamp is the same in every run.
-// There are no private data collections: a contract that asks for one gets an error.
+// Options.Collections gives the contract its collections of private data.
 package contracttest

@@ -126,6 +126,7 @@ func (r *runner) command(process *chaincode.ProcessConfig, program string) (err 
 	case Node:
 		process.Path, process.Args, err = nodeCommand(program)
 		process.Dir, process.Transport, process.AddressFlag = program, chaincode.TCP, "--peer.address"
+		process.Env = append([]string{"CORE_CHAINCODE_LOGGING_LEVEL=warning"}, process.Env...) // at info the shim writes a line for each call
 	case Java:
 		process.Path, process.Args, err = javaCommand(program)
 		process.Transport, process.AddressFlag = chaincode.TCP, "--peerAddress"
