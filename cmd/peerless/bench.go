@@ -39,6 +39,7 @@ var benchScenarios = []benchScenario{
 	{"gateway", "new assets and reads through the Fabric Gateway client, the contract in a process of its own", (*bench).gateway},
 	{"latency", "new assets by one client that is alone", (*bench).latency},
 	{"evaluate", "reads of a thousand assets", (*bench).evaluate},
+	{"query", "sorted rich queries by an index over 100,000 documents, in pages of 10 and of 500", (*bench).query},
 	{"hotkey", "updates of one asset by 16, 64 and 256 clients", (*bench).hotKey},
 	{"memory", "the server's memory after --transactions", (*bench).memory},
 	{"restart", "the time to the first answer with --transactions on disk", (*bench).restart},

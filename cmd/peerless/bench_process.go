@@ -34,7 +34,8 @@ func (b *bench) start(ctx context.Context, config benchServerConfig) (*benchServ
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
 	b.servers++
-	args := []string{"bench", "server", "--data", config.data, "--preload", strconv.Itoa(config.preload), "--program", config.program}
+	args := []string{"bench", "server", "--data", config.data, "--preload", strconv.Itoa(config.preload), "--program", config.program,
+		"--query=" + strconv.FormatBool(config.query)}
 	for flag, path := range map[string]string{"--cpuprofile": b.config.cpuProfile, "--memprofile": b.config.memProfile} {
 		if path != "" && b.servers > 1 {
 			path += "." + strconv.Itoa(b.servers)

@@ -94,6 +94,29 @@ func (b *bench) evaluate(ctx context.Context) error {
 	})
 }
 
+// queried is how many indexed assets rich queries choose from, at most: --keys may lower it.
+const queried = 100_000
+
+func (b *bench) query(ctx context.Context) error {
+	keys := min(queried, b.config.keys)
+	return b.with(ctx, benchServerConfig{preload: keys, query: true}, func(s *benchServer) error {
+		for _, page := range []int{10, 500} {
+			page = min(page, keys)
+			r, err := b.run(ctx, s, benchLoad{
+				what: fmt.Sprintf("%s, pages of %d", b.scenario, page), path: benchPath(defaultChannel, "evaluate"), clients: b.config.clients, duration: b.config.duration,
+				body: func(body []byte, n int) []byte { return queryBody(body, n*7919%(keys-page+1), page) },
+			})
+			if err != nil {
+				return err
+			}
+			row := loadRow(fmt.Sprintf("rich query, indexed, pages of %d", page), b.config.clients, r)
+			row.Keys = keys
+			b.add(row)
+		}
+		return nil
+	})
+}
+
 func (b *bench) hotKey(ctx context.Context) error {
 	for _, clients := range []int{16, 64, 256} {
 		err := b.with(ctx, benchServerConfig{preload: 1}, func(s *benchServer) error {

@@ -59,6 +59,7 @@ type benchServerConfig struct {
 	data                   string
 	program                string // the contract's; empty: the contract runs in the server's process
 	preload                int    // assets that a new ledger has from the start
+	query                  bool   // the assets are indexed, and what loads them stays, to query them
 	cpuProfile, memProfile string
 }
 
@@ -76,6 +77,7 @@ func newBenchServerCommand(a *app) *cobra.Command {
 	f.StringVar(&config.data, "data", "", "the directory of the data")
 	f.StringVar(&config.program, "program", "", "run this program as the contract")
 	f.IntVar(&config.preload, "preload", 0, "assets that a new ledger has")
+	f.BoolVar(&config.query, "query", false, "index the assets, and answer rich queries")
 	f.StringVar(&config.cpuProfile, "cpuprofile", "", "write a CPU profile")
 	f.StringVar(&config.memProfile, "memprofile", "", "write a heap profile at the end")
 	if err := cmd.MarkFlagRequired("data"); err != nil {
@@ -101,7 +103,7 @@ func (a *app) benchServer(ctx context.Context, config benchServerConfig) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
-	server := &benchHost{platform: p, loaded: func(n int) error { return a.printJSON(benchReady{Loaded: n}) }}
+	server := &benchHost{platform: p, query: config.query, loaded: func(n int) error { return a.printJSON(benchReady{Loaded: n}) }}
 	if config.program != "" {
 		if server.pkg, err = packProgram(config.program); err != nil {
 			return err
@@ -157,6 +159,7 @@ func (a *app) benchServer(ctx context.Context, config benchServerConfig) (err er
 type benchHost struct {
 	*platform
 	pkg          []byte          // nil: the contract runs in process
+	query        bool            // the loader stays
 	transactions uint64          // made so far, of the channel that is measured
 	loaded       func(int) error // is told how many assets have been loaded
 }
@@ -175,6 +178,9 @@ func (h *benchHost) prepare(ctx context.Context, preload int) error {
 		if err := h.load(ctx, preload); err != nil {
 			return fmt.Errorf("load %d assets: %w", preload, err)
 		}
+	}
+	if h.query {
+		return nil
 	}
 	h.transactions++
 	return h.deployOn(ctx, defaultChannel)
@@ -196,7 +202,11 @@ func (h *benchHost) deployOn(ctx context.Context, channel string) error {
 
 // load writes assets as fast as it can.
 func (h *benchHost) load(ctx context.Context, count int) error {
-	if _, err := h.DeployInProcess(ctx, defaultChannel, assetLoader{}, gateway.Definition{Name: benchChaincode, Version: "0"}); err != nil {
+	definition := gateway.Definition{Name: benchChaincode, Version: "0"}
+	if h.query {
+		definition.Indexes = []string{assetIndex}
+	}
+	if _, err := h.DeployInProcess(ctx, defaultChannel, assetLoader{}, definition); err != nil {
 		return err
 	}
 	h.transactions++
