@@ -2,6 +2,7 @@ package grpcapi
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -28,7 +29,22 @@ func (l limit) unary(ctx context.Context, request any, info *grpc.UnaryServerInf
 		return nil, err
 	}
 	defer func() { <-l }()
+	ctx, cancel := early(ctx)
+	defer cancel()
 	return handle(ctx, request)
+}
+
+// answerTime is how long before a call's deadline its answer is given.
+const answerTime = 50 * time.Millisecond
+
+// early ends a context a little before its deadline, so that what a call says of its deadline reaches the client: at the deadline itself gRPC ends the
+// stream, with words of its own.
+func early(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(answerTime, time.Until(deadline)/10)))
 }
 
 func (l limit) stream(server any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
