@@ -1,11 +1,14 @@
 package chaincode_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -509,6 +512,41 @@ func TestRefusedRegistration(t *testing.T) {
 	t.Parallel()
 	if _, err := chaincode.StartInProcess("", counter, chaincode.Config{}); !errors.Is(err, chaincode.ErrUnavailable) || !errors.Is(err, chaincode.ErrProtocol) {
 		t.Errorf("chaincode without a name: got %v", err)
+	}
+}
+
+// TestScanIsLogged tells of a query that has no index, if it had to look at much.
+func TestScanIsLogged(t *testing.T) {
+	t.Parallel()
+	for documents, want := range map[int]bool{1200: true, 20: false} {
+		state := simtest.NewState()
+		var pairs []string
+		for i := range documents {
+			pairs = append(pairs, fmt.Sprintf("k%04d", i), fmt.Sprintf(`{"n":%d}`, i))
+		}
+		state.Put(t, "test", pairs...)
+		var log bytes.Buffer
+		host, err := chaincode.StartInProcess("test", contract{"query": func(stub shim.ChaincodeStubInterface, _ []string) *peer.Response {
+			it, err := stub.GetQueryResult(`{"selector":{"n":5}}`)
+			if err != nil {
+				return fail(err)
+			}
+			defer it.Close()
+			for it.HasNext() {
+				if _, err := it.Next(); err != nil {
+					return fail(err)
+				}
+			}
+			return shim.Success(nil)
+		}}, chaincode.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		must(t, host, invocation(t, state, "query"))
+		host.Close()
+		if got := strings.Contains(log.String(), "looked at every document"); got != want {
+			t.Errorf("%d documents: told %v, want %v: %s", documents, got, want, &log)
+		}
 	}
 }
 

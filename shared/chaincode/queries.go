@@ -176,7 +176,7 @@ func (e *execution) getQueryResult(ctx context.Context, m *peer.GetQueryResult) 
 		if err != nil {
 			return nil, err
 		}
-		defer it.Close()
+		defer e.endScan(it)
 		return e.page(ctx, it)
 	case len(e.queries) == maxOpenQueries:
 		return nil, errTooManyQueries
@@ -185,7 +185,19 @@ func (e *execution) getQueryResult(ctx context.Context, m *peer.GetQueryResult) 
 	if err != nil {
 		return nil, err
 	}
-	return e.open(ctx, &query{next: rows(ns, it), close: it.Close})
+	return e.open(ctx, &query{next: rows(ns, it), close: func() { e.endScan(it) }})
+}
+
+// scanLogged is from how many documents on a rich query without an index is worth a line in the log.
+const scanLogged = 1000
+
+// endScan closes a rich query, and says so if it looked at many documents for want of an index.
+func (e *execution) endScan(it *simulate.Documents) {
+	if documents, indexed := it.Scanned(); !indexed && documents >= scanLogged {
+		e.session.config.Logger.Info("a rich query looked at every document: an index of the fields that it selects by would spare that",
+			"channel", e.inv.Channel, "chaincode", e.inv.Chaincode, "tx", e.inv.Proposal.TxID, "documents", documents)
+	}
+	it.Close()
 }
 
 // privateQuery answers a rich query of private data, which has no pages.
