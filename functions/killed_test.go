@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"peerless/shared/awstest"
 	script "peerless/shared/walk"
 )
 
@@ -81,65 +82,88 @@ func (s *strike) between(t *testing.T) func(backend string) string {
 	}
 }
 
-// TestKilledGateway has Lambda kill the gateway's function at each call of DynamoDB that a submit makes, before and after DynamoDB has done it. Its
-// caller, who was told nothing, sends the same again. After all that the chain verifies, and has every transaction once.
-func TestKilledGateway(t *testing.T) {
-	t.Parallel()
-	s := &strike{kill: func() {}}
-	d := deploy(t, s.between(t), nil)
-	gateway := d.name(t, "GatewayFunction")
-	kills := 0
+// everywhere does something again and again, each time struck at another call of DynamoDB, before and after it, until there is no call left to be
+// struck. prepare comes before each, and is spared.
+func (s *strike) everywhere(prepare, act func()) (times int) {
+	for at := 1; ; at++ {
+		reached := false
+		for _, early := range []bool{true, false} {
+			prepare()
+			s.arm(at, early)
+			act()
+			struck, _ := s.disarm()
+			reached = reached || struck
+			times++
+		}
+		if !reached {
+			return times
+		}
+	}
+}
+
+// killing makes a deployment in which a strike kills one function, with the probe on the channel alpha.
+func killing(t *testing.T, function string, queues *awstest.Queues) (*deployment, *strike, *int) {
+	t.Helper()
+	s, kills := &strike{kill: func() {}}, new(int)
+	d := deploy(t, s.between(t), queues)
 	s.kill = func() {
-		for _, pid := range d.lambda.Processes(gateway) {
+		for _, pid := range d.lambda.Processes(d.name(t, function)) {
 			if syscall.Kill(-pid, syscall.SIGKILL) == nil {
-				kills++
+				*kills++
 			}
 		}
 	}
 	if status, answer := d.request("POST", "/v1/channels", `{"name":"alpha"}`); status != http.StatusCreated {
 		t.Fatalf("create a channel: %d %s", status, answer)
 	}
-	if err := d.bring(t.Context(), script.Deployment{Contract: "assettransfer", Name: "assets", Channel: "alpha"}); err != nil {
+	if err := d.bring(t.Context(), script.Deployment{Contract: "probe", Name: "probe", Channel: "alpha"}); err != nil {
 		t.Fatal(err)
 	}
+	return d, s, kills
+}
+
+// probeCall is the body of a call that writes a key and sets an event.
+func probeCall(n int) string {
+	return fmt.Sprintf(`{"function":"run","args":["[{\"op\":\"SetEvent\",\"name\":\"e\",\"payload\":\"event %d\"},{\"op\":\"PutState\",\"key\":\"k%d\",\"value\":\"v\"}]"]}`, n, n)
+}
+
+// TestKilledGateway has Lambda kill the gateway's function at each call of DynamoDB that a submit makes, before and after DynamoDB has done it. Its
+// caller, who was told nothing, sends the same again. After all that the chain verifies, and has every transaction once.
+func TestKilledGateway(t *testing.T) {
+	t.Parallel()
+	d, s, kills := killing(t, "GatewayFunction", nil)
 	before := d.audit("alpha").Transactions
-	const submit = "/v1/channels/alpha/chaincodes/assets/submit"
-	made, most := 0, 0
-	for at := 1; ; at++ {
-		reached := false
-		for _, early := range []bool{true, false} {
-			made++
-			body := fmt.Sprintf(`{"function":"CreateAsset","args":["a%d","blue","5","tom","100"]}`, made)
-			s.arm(at, early)
-			status, first := d.request("POST", submit, body, "Idempotency-Key", fmt.Sprint("key-", made))
-			struck, calls := s.disarm()
-			most, reached = max(most, calls), reached || struck
-			if struck && status == http.StatusOK {
-				t.Errorf("killed at call %d, early %v, the gateway answered %s", at, early, first)
-			}
-			for tries := 0; status != http.StatusOK; tries++ {
-				if tries == 5 {
-					t.Fatalf("killed at call %d, early %v: then %d %s", at, early, status, first)
-				}
-				status, first = d.request("POST", submit, body, "Idempotency-Key", fmt.Sprint("key-", made))
-			}
-			if !strings.Contains(string(first), `"code":"VALID"`) {
-				t.Errorf("killed at call %d, early %v: in the end %s", at, early, first)
-			}
-			if _, again := d.request("POST", submit, body, "Idempotency-Key", fmt.Sprint("key-", made)); string(again) != string(first) {
-				t.Errorf("killed at call %d, early %v: got %s, and then %s", at, early, first, again)
-			}
+	const submit = "/v1/channels/alpha/chaincodes/probe/submit"
+	most, n := 0, 0
+	made := s.everywhere(func() { n++ }, func() {
+		send := func() (int, []byte) {
+			return d.request("POST", submit, probeCall(n), "Idempotency-Key", fmt.Sprint("key-", n))
 		}
-		if !reached {
-			break
+		status, first := send()
+		struck, calls := s.disarm()
+		most = max(most, calls)
+		if struck && status == http.StatusOK {
+			t.Errorf("killed at a call of submit %d, the gateway answered %s", n, first)
 		}
-	}
-	if kills < 4 {
-		t.Errorf("the gateway was killed %d times: a submit makes more calls than that", kills)
+		for tries := 0; status != http.StatusOK; tries++ {
+			if tries == 5 {
+				t.Fatalf("killed at a call of submit %d: then %d %s", n, status, first)
+			}
+			status, first = send()
+		}
+		if !strings.Contains(string(first), `"code":"VALID"`) {
+			t.Errorf("killed at a call of submit %d: in the end %s", n, first)
+		}
+		if _, again := send(); string(again) != string(first) {
+			t.Errorf("killed at a call of submit %d: got %s, and then %s", n, first, again)
+		}
+	})
+	if *kills < 4 {
+		t.Errorf("the gateway was killed %d times: a submit makes more calls than that", *kills)
 	}
 	report := d.audit("alpha")
 	if got := report.Transactions - before; got != uint64(made) || report.Invalid > 0 {
 		t.Errorf("the chain has %d transactions more, %d of them invalid, want %d", got, report.Invalid, made)
 	}
-	t.Logf("the gateway was killed %d times in %d submits of up to %d calls, and each transaction is there once", kills, made, most)
+	t.Logf("the gateway was killed %d times in %d submits of up to %d calls, and each transaction is there once", *kills, made, most)
 }

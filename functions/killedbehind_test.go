@@ -4,59 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"syscall"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
 	"peerless/shared/awstest"
-	script "peerless/shared/walk"
 )
-
-// everywhere does something again and again, each time struck at another call of DynamoDB, before and after it, until there is no call left to be
-// struck. prepare comes before each, and is spared.
-func (s *strike) everywhere(prepare, act func()) (times int) {
-	for at := 1; ; at++ {
-		reached := false
-		for _, early := range []bool{true, false} {
-			prepare()
-			s.arm(at, early)
-			act()
-			struck, _ := s.disarm()
-			reached = reached || struck
-			times++
-		}
-		if !reached {
-			return times
-		}
-	}
-}
-
-// killing makes a deployment in which a strike kills one function, with the probe on the channel alpha.
-func killing(t *testing.T, function string, queues *awstest.Queues) (*deployment, *strike, *int) {
-	t.Helper()
-	s, kills := &strike{kill: func() {}}, new(int)
-	d := deploy(t, s.between(t), queues)
-	s.kill = func() {
-		for _, pid := range d.lambda.Processes(d.name(t, function)) {
-			if syscall.Kill(-pid, syscall.SIGKILL) == nil {
-				*kills++
-			}
-		}
-	}
-	if status, answer := d.request("POST", "/v1/channels", `{"name":"alpha"}`); status != http.StatusCreated {
-		t.Fatalf("create a channel: %d %s", status, answer)
-	}
-	if err := d.bring(t.Context(), script.Deployment{Contract: "probe", Name: "probe", Channel: "alpha"}); err != nil {
-		t.Fatal(err)
-	}
-	return d, s, kills
-}
-
-// probeCall is the body of a call that writes a key and sets an event.
-func probeCall(n int) string {
-	return fmt.Sprintf(`{"function":"run","args":["[{\"op\":\"SetEvent\",\"name\":\"e\",\"payload\":\"event %d\"},{\"op\":\"PutState\",\"key\":\"k%d\",\"value\":\"v\"}]"]}`, n, n)
-}
 
 // TestKilledQueue has Lambda kill the queue's function at each call of DynamoDB that a message makes. SQS delivers the message again: in the end
 // each is committed once.
