@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 
@@ -20,18 +19,9 @@ var update = flag.Bool("update", false, "write the answers to the samples anew")
 func TestSamples(t *testing.T) {
 	t.Parallel()
 	local := func(name string) string { return map[string]string{"PEERLESS_STAGE": "local"}[name] }
-	for _, sample := range samples.Read(t, "events") {
-		t.Run(sample.Name, func(t *testing.T) {
-			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 29*time.Second)
-			defer cancel()
-			answer, err := lambda.NewHandler(handler(ctx, local, slog.New(slog.DiscardHandler))).Invoke(ctx, sample.Event)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sample.Compare(t, answer, *update)
-		})
-	}
+	samples.Run(t, "events", *update, func(ctx context.Context) samples.Function {
+		return lambda.NewHandler(handler(ctx, local, slog.New(slog.DiscardHandler)))
+	})
 }
 
 // TestSetUp: in a wrong environment every invocation fails, naming the setting.

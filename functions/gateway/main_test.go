@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-lambda-go/events"
 
@@ -27,18 +26,7 @@ var quiet = slog.New(slog.DiscardHandler)
 // TestSamples runs every sample on a platform of its own: no sample needs another.
 func TestSamples(t *testing.T) {
 	t.Parallel()
-	for _, sample := range samples.Read(t, "gateway") {
-		t.Run(sample.Name, func(t *testing.T) {
-			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 29*time.Second)
-			defer cancel()
-			answer, err := handler(ctx, local, quiet, io.Discard).Invoke(ctx, sample.Event)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sample.Compare(t, answer, *update)
-		})
-	}
+	samples.Run(t, "gateway", *update, func(ctx context.Context) samples.Function { return handler(ctx, local, quiet, io.Discard) })
 }
 
 // TestSet: a wrong environment does not keep the function from starting: every request is told what is wrong, and so is the log.

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambda"
@@ -25,18 +24,9 @@ func local(name string) string { return map[string]string{"PEERLESS_STAGE": "loc
 // TestSamples runs every sample on a platform of its own.
 func TestSamples(t *testing.T) {
 	t.Parallel()
-	for _, sample := range samples.Read(t, "queue") {
-		t.Run(sample.Name, func(t *testing.T) {
-			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 29*time.Second)
-			defer cancel()
-			answer, err := lambda.NewHandler(handler(ctx, local, slog.New(slog.DiscardHandler))).Invoke(ctx, sample.Event)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sample.Compare(t, answer, *update)
-		})
-	}
+	samples.Run(t, "queue", *update, func(ctx context.Context) samples.Function {
+		return lambda.NewHandler(handler(ctx, local, slog.New(slog.DiscardHandler)))
+	})
 }
 
 // TestPoison: that the log says why is what the operator has, where no dead-letter queue is known.

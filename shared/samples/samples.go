@@ -7,6 +7,7 @@ package samples
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -138,3 +139,29 @@ func normal(value any) any {
 	}
 	return value
 }
+
+// A Function is one to run samples on. lambda.Handler is one.
+type Function interface {
+	Invoke(ctx context.Context, payload []byte) ([]byte, error)
+}
+
+// Run runs every sample of a function on a function of its own, which open makes: no sample needs another. With update the answers are
+// written anew.
+func Run(t *testing.T, function string, update bool, open func(context.Context) Function) {
+	t.Helper()
+	for _, sample := range Read(t, function) {
+		t.Run(sample.Name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), timeout)
+			defer cancel()
+			answer, err := open(ctx).Invoke(ctx, sample.Event)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sample.Compare(t, answer, update)
+		})
+	}
+}
+
+// timeout is the functions' in the template.
+const timeout = 29 * time.Second
