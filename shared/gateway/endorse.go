@@ -87,7 +87,7 @@ func (e *Endpoint) Endorse(ctx context.Context, request *gateway.EndorseRequest)
 	}
 	if named {
 		if other, failure := e.agree(ctx, channel, view, proposal, sim, endorsers); failure != nil {
-			return nil, endorseError(failure, request.GetTransactionId(), []*msp.Signer{other}, true)
+			return nil, endorseError(failure, request.GetTransactionId(), []*organization.Endorser{other}, true)
 		}
 	} else if endorsers, err = e.plan(ctx, channel, view, proposal, sim, endorsers); err != nil {
 		return nil, err
@@ -119,7 +119,7 @@ func target(signed *peer.SignedProposal) (channel, name string, creator []byte, 
 
 // endorsers returns the endorsing identities of the organisations named, or of all that the platform signs for on the channel,
 // first's before the others'.
-func (s *Service) endorsers(channel *ledger.Channel, first string, named []string) ([]*msp.Signer, error) {
+func (s *Service) endorsers(channel *ledger.Channel, first string, named []string) ([]*organization.Endorser, error) {
 	organizations := named
 	if len(named) == 0 {
 		for _, o := range channel.Config().Organizations {
@@ -130,7 +130,7 @@ func (s *Service) endorsers(channel *ledger.Channel, first string, named []strin
 			slices.Sort(organizations[1:])
 		}
 	}
-	var signers []*msp.Signer
+	var signers []*organization.Endorser
 	var missing []string
 	for _, id := range organizations {
 		member := slices.ContainsFunc(channel.Config().Organizations, func(o channelconfig.Organization) bool { return o.MSPID == id })
@@ -153,7 +153,7 @@ func (s *Service) endorsers(channel *ledger.Channel, first string, named []strin
 
 // plan chooses the fewest of the endorsers, the first ones rather than the last, whose endorsements satisfy every policy that
 // the simulated writes call for. It takes only such as may see the private data that was read.
-func (s *Service) plan(ctx context.Context, channel *ledger.Channel, view ledger.View, p *wire.Proposal, sim *simulation, endorsers []*msp.Signer) ([]*msp.Signer, error) {
+func (s *Service) plan(ctx context.Context, channel *ledger.Channel, view ledger.View, p *wire.Proposal, sim *simulation, endorsers []*organization.Endorser) ([]*organization.Endorser, error) {
 	if len(endorsers) == 1 {
 		return endorsers, nil
 	}
@@ -162,7 +162,7 @@ func (s *Service) plan(ctx context.Context, channel *ledger.Channel, view ledger
 	if err != nil {
 		return nil, err
 	}
-	enough := func(chosen []*msp.Signer) (bool, error) {
+	enough := func(chosen []*organization.Endorser) (bool, error) {
 		var identities []*msp.Identity
 		for _, c := range chosen {
 			if id, err := channel.Config().MSPs.Identify(c.Serialized); err == nil {
@@ -205,7 +205,7 @@ type endorsement struct {
 	payload         []byte // of the envelope, for the creator to sign
 }
 
-func endorse(p *wire.Proposal, sim *simulation, endorsers []*msp.Signer) (*endorsement, error) {
+func endorse(p *wire.Proposal, sim *simulation, endorsers []*organization.Endorser) (*endorsement, error) {
 	id := &peer.ChaincodeID{Name: p.Chaincode, Version: sim.version}
 	payload, err := wire.NewProposalResponsePayload(p.Hash(), sim.results, sim.event, sim.response, id)
 	if err != nil {
@@ -213,7 +213,7 @@ func endorse(p *wire.Proposal, sim *simulation, endorsers []*msp.Signer) (*endor
 	}
 	e := &endorsement{responsePayload: payload}
 	for _, signer := range endorsers {
-		signature, err := signer.Sign(wire.EndorsedMessage(payload, signer.Serialized))
+		signature, err := signer.Signer.Sign(wire.EndorsedMessage(payload, signer.Serialized))
 		if err != nil {
 			return nil, fmt.Errorf("endorse for %s: %w", signer.MSPID, err)
 		}
@@ -235,7 +235,7 @@ func responseError(response *peer.Response) *endorserError {
 
 // endorseError is what Endorse says when an endorser does not endorse. Where the client names the organisations each is asked;
 // else only the gateway's own.
-func endorseError(failure *endorserError, txID string, endorsers []*msp.Signer, named bool) *Error {
+func endorseError(failure *endorserError, txID string, endorsers []*organization.Endorser, named bool) *Error {
 	message := "failed to endorse transaction, see attached details for more info"
 	if named {
 		message = "failed to collect enough transaction endorsements, see attached details for more info"
@@ -246,7 +246,7 @@ func endorseError(failure *endorserError, txID string, endorsers []*msp.Signer, 
 }
 
 // error makes the Error of a stage, with what each organisation asked said.
-func (e *endorserError) error(stage string, code codes.Code, message, txID string, asked []*msp.Signer) *Error {
+func (e *endorserError) error(stage string, code codes.Code, message, txID string, asked []*organization.Endorser) *Error {
 	err := &Error{Kind: e.kind, Stage: stage, Code: code, Message: message, TransactionID: txID, ChaincodeStatus: e.status, ChaincodeMessage: e.said, Limit: e.limit, Cause: e.cause}
 	for i, signer := range asked {
 		text := e.message

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"peerless/shared/ledger"
-	"peerless/shared/msp"
+	"peerless/shared/organization"
 	"peerless/shared/simulate"
 	"peerless/shared/wire"
 )
@@ -46,7 +46,7 @@ func (e *Endpoint) Evaluate(ctx context.Context, request *gateway.EvaluateReques
 }
 
 // evaluators returns the endorsers that could answer, the gateway's own first.
-func (e *Endpoint) evaluators(ctx context.Context, channel *ledger.Channel, name, own string, organizations []string) ([]*msp.Signer, error) {
+func (e *Endpoint) evaluators(ctx context.Context, channel *ledger.Channel, name, own string, organizations []string) ([]*organization.Endorser, error) {
 	nobody := &Error{Kind: NotFound, Stage: "evaluate", Code: codes.FailedPrecondition,
 		Message: fmt.Sprintf("no peers available to evaluate chaincode %s in channel %s", name, channel.Name())}
 	signers, err := e.endorsers(channel, own, nil)
@@ -54,7 +54,7 @@ func (e *Endpoint) evaluators(ctx context.Context, channel *ledger.Channel, name
 		return nil, nobody
 	}
 	if len(organizations) > 0 {
-		signers = slices.DeleteFunc(signers, func(s *msp.Signer) bool { return !slices.Contains(organizations, s.MSPID) })
+		signers = slices.DeleteFunc(signers, func(s *organization.Endorser) bool { return !slices.Contains(organizations, s.MSPID) })
 	}
 	view, err := channel.View(ctx)
 	if err != nil {
@@ -144,7 +144,7 @@ func viewError(err error) *endorserError {
 }
 
 // evaluateError is what Evaluate says when nobody could answer.
-func evaluateError(failure *endorserError, txID string, asked []*msp.Signer) *Error {
+func evaluateError(failure *endorserError, txID string, asked []*organization.Endorser) *Error {
 	if failure.retry {
 		return failure.error("evaluate", failure.code, "failed to evaluate transaction, see attached details for more info", txID, asked)
 	}

@@ -18,6 +18,7 @@ import (
 	"peerless/shared/collection"
 	"peerless/shared/ledger"
 	"peerless/shared/msp"
+	"peerless/shared/organization"
 	"peerless/shared/policy"
 	"peerless/shared/wire"
 )
@@ -139,7 +140,7 @@ func (s *Service) lifecycle(ctx context.Context, channelName string, creator *ms
 	}
 }
 
-func (s *Service) lifecycleSubmission(ctx context.Context, channel *ledger.Channel, creator *msp.Signer, endorsers []*msp.Signer, function, name string, change func(*ledger.Definition) (map[string][]byte, error)) (*ledger.Submission, error) {
+func (s *Service) lifecycleSubmission(ctx context.Context, channel *ledger.Channel, creator *msp.Signer, endorsers []*organization.Endorser, function, name string, change func(*ledger.Definition) (map[string][]byte, error)) (*ledger.Submission, error) {
 	view, err := channel.View(ctx)
 	if err != nil {
 		return nil, storeError("", "channel "+channel.Name(), err)

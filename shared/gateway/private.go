@@ -15,7 +15,7 @@ import (
 	"peerless/shared/chaincode"
 	"peerless/shared/collection"
 	"peerless/shared/ledger"
-	"peerless/shared/msp"
+	"peerless/shared/organization"
 	"peerless/shared/simulate"
 	"peerless/shared/wire"
 )
@@ -66,7 +66,7 @@ func privateTooLarge(part wire.PrivateCollection) *endorserError {
 
 // members returns those of the endorsers whose organisations belong to each collection that a transaction read values of; with
 // transient data, to each that it touched: what a client sends beside its arguments is for them alone.
-func (s *Service) members(ctx context.Context, channel *ledger.Channel, view ledger.View, sim *simulation, transient bool, endorsers []*msp.Signer) ([]*msp.Signer, error) {
+func (s *Service) members(ctx context.Context, channel *ledger.Channel, view ledger.View, sim *simulation, transient bool, endorsers []*organization.Endorser) ([]*organization.Endorser, error) {
 	eligible := endorsers
 	for _, use := range sim.collections {
 		if !use.Read && !transient {
@@ -77,7 +77,7 @@ func (s *Service) members(ctx context.Context, channel *ledger.Channel, view led
 			return nil, err
 		}
 		members := collection.Members(static)
-		eligible = slices.DeleteFunc(slices.Clone(eligible), func(e *msp.Signer) bool { return !slices.Contains(members, e.MSPID) })
+		eligible = slices.DeleteFunc(slices.Clone(eligible), func(e *organization.Endorser) bool { return !slices.Contains(members, e.MSPID) })
 	}
 	return eligible, nil
 }
@@ -104,7 +104,7 @@ var errDiffer = errors.New("ProposalResponsePayloads do not match")
 
 // agree runs a proposal again as each of the named endorsers after the first that holds other private values than it does, where
 // that matters: such an endorser fails, or comes to the same.
-func (s *Service) agree(ctx context.Context, channel *ledger.Channel, view ledger.View, p *wire.Proposal, sim *simulation, endorsers []*msp.Signer) (*msp.Signer, *endorserError) {
+func (s *Service) agree(ctx context.Context, channel *ledger.Channel, view ledger.View, p *wire.Proposal, sim *simulation, endorsers []*organization.Endorser) (*organization.Endorser, *endorserError) {
 	for _, other := range endorsers[1:] {
 		differs := false
 		for _, use := range sim.collections {

@@ -13,7 +13,7 @@ import (
 
 	"peerless/shared/chaincode"
 	"peerless/shared/ledger"
-	"peerless/shared/msp"
+	"peerless/shared/organization"
 )
 
 // Limits, with their sources. A Config may lower them.
@@ -41,11 +41,10 @@ type Chaincodes interface {
 	Host(ctx context.Context, channel, chaincode string) (chaincode.Host, error)
 }
 
-// Organizations holds the keys of the organisations that this platform signs for.
+// Organizations knows who endorses for organisations.
 type Organizations interface {
-	// Endorser returns the identity that endorses for an organisation, or an error wrapping organization.ErrNotFound if the
-	// platform has no key of it.
-	Endorser(mspID string) (*msp.Signer, error)
+	// Endorser returns who endorses for an organisation, or an error wrapping organization.ErrNotFound if nobody is known to.
+	Endorser(mspID string) (*organization.Endorser, error)
 }
 
 // A Config says how a service works. Ledger, Chaincodes and Organizations are required.

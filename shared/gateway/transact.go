@@ -17,7 +17,7 @@ import (
 	"peerless/shared/chaincode"
 	"peerless/shared/channelconfig"
 	"peerless/shared/ledger"
-	"peerless/shared/msp"
+	"peerless/shared/organization"
 	"peerless/shared/simulate"
 	"peerless/shared/wire"
 )
@@ -98,9 +98,9 @@ type call struct {
 	stage     string
 	channel   *ledger.Channel
 	proposal  *wire.Proposal
-	endorsers []*msp.Signer // those that may sign; the user's organisation's first
-	named     bool          // the request names them
-	tried     bool          // it was submitted before, or may have been
+	endorsers []*organization.Endorser // those that may sign; the user's organisation's first
+	named     bool                     // the request names them
+	tried     bool                     // it was submitted before, or may have been
 }
 
 // prepare checks a request and makes its signed proposal.
@@ -266,14 +266,14 @@ func (c *call) over(ctx context.Context, view ledger.View) (*ledger.Submission, 
 		failure = responseError(sim.response)
 	}
 	if failure != nil {
-		return nil, nil, c.failed(failure, func(failure *endorserError, txID string, endorsers []*msp.Signer) *Error {
+		return nil, nil, c.failed(failure, func(failure *endorserError, txID string, endorsers []*organization.Endorser) *Error {
 			return endorseError(failure, txID, endorsers, c.named)
 		})
 	}
 	endorsers := c.endorsers
 	if c.named {
 		if other, failure := c.agree(ctx, c.channel, view, c.proposal, sim, endorsers); failure != nil {
-			return nil, nil, endorseError(failure, c.proposal.TxID, []*msp.Signer{other}, true)
+			return nil, nil, endorseError(failure, c.proposal.TxID, []*organization.Endorser{other}, true)
 		}
 	} else {
 		var err error
@@ -293,7 +293,7 @@ func (c *call) over(ctx context.Context, view ledger.View) (*ledger.Submission, 
 }
 
 // failed makes the Error of a call. That there is no such chaincode is said plainly.
-func (c *call) failed(failure *endorserError, otherwise func(*endorserError, string, []*msp.Signer) *Error) *Error {
+func (c *call) failed(failure *endorserError, otherwise func(*endorserError, string, []*organization.Endorser) *Error) *Error {
 	if failure.kind == NotFound {
 		return undefined(c.channel.Name(), c.proposal.Chaincode)
 	}
@@ -301,7 +301,7 @@ func (c *call) failed(failure *endorserError, otherwise func(*endorserError, str
 }
 
 // submission endorses a simulation and signs the transaction for the user.
-func (c *call) submission(sim *simulation, endorsers []*msp.Signer) (*ledger.Submission, error) {
+func (c *call) submission(sim *simulation, endorsers []*organization.Endorser) (*ledger.Submission, error) {
 	endorsed, err := endorse(c.proposal, sim, endorsers)
 	if err != nil {
 		return nil, &Error{Kind: Internal, Stage: "endorse", Code: codes.Internal, Message: err.Error(), Cause: err}

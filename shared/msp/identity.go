@@ -1,6 +1,7 @@
 package msp
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -121,6 +122,12 @@ func (id *Identity) Attributes() (map[string]string, error) {
 // Same reports whether two identities are one: of the same MSP, with the same certificate.
 func (id *Identity) Same(other *Identity) bool {
 	return id.MSPID == other.MSPID && sameCert(id.Cert, other.Cert)
+}
+
+// Certified reports whether the identity's certificate is this one, in PEM.
+func (id *Identity) Certified(certPEM []byte) bool {
+	cert, err := parseCert(certPEM)
+	return err == nil && bytes.Equal(cert.Raw, id.Cert.Raw)
 }
 
 // Distinct returns the identities without repetitions, in their order: what a policy is to be evaluated over, so that

@@ -1,7 +1,6 @@
 package msp
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/sha256"
@@ -35,12 +34,6 @@ func NewSigner(mspID string, certPEM, keyPEM []byte) (*Signer, error) {
 		return nil, fmt.Errorf("new signer: %w", err)
 	}
 	return &Signer{&Identity{MSPID: mspID, Cert: cert, Serialized: serialized}, newLowS(key, &key.PublicKey)}, nil
-}
-
-// Certified reports whether the signer's certificate is this one, in PEM.
-func (s *Signer) Certified(certPEM []byte) bool {
-	cert, err := parseCert(certPEM)
-	return err == nil && bytes.Equal(cert.Raw, s.Cert.Raw)
 }
 
 // PEM returns the signer's certificate and private key (PKCS #8), for NewSigner and for Fabric's clients. ErrKey if the key is not in this

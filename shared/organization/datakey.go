@@ -28,9 +28,10 @@ var _ collection.Keys = (*Registry)(nil)
 // DataKey implements collection.Keys. The key is made when it is first asked for. An organisation has one if its endorser is
 // here; the values of one that endorses by itself are its own to keep.
 func (r *Registry) DataKey(mspID string) (cipher.AEAD, error) {
-	if _, err := r.Endorser(mspID); errors.Is(err, ErrNotFound) {
+	switch endorser, err := r.Endorser(mspID); {
+	case errors.Is(err, ErrNotFound), err == nil && !endorser.Local():
 		return nil, fmt.Errorf("organisation %q: %w", mspID, collection.ErrNoKey)
-	} else if err != nil {
+	case err != nil:
 		return nil, err
 	}
 	key, err := r.dataKeys.get(mspID, mspID, func() (cipher.AEAD, error) { return r.loadDataKey(mspID) })

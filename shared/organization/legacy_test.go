@@ -63,7 +63,7 @@ func TestImport(t *testing.T) {
 	}
 	got := map[string]string{"checkpoint": hex.EncodeToString(checkpoint)}
 	for name, signer := range map[string]*msp.Signer{
-		"Org1MSP endorser": org.Endorser(), "Org2MSP endorser": org2.Endorser(), "orderer": orderer.Orderer(), "Org1MSP admin": admin,
+		"Org1MSP endorser": org.Endorser().Signer, "Org2MSP endorser": org2.Endorser().Signer, "orderer": orderer.Orderer(), "Org1MSP admin": admin,
 		"Org1MSP ada": mustUser(t, org, "ada", nil), "Org1MSP ada clerk": mustUser(t, org, "ada", map[string]string{"role": "clerk", "a": "1"}),
 	} {
 		got[name] = hex.EncodeToString(signer.Serialized)

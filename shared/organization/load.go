@@ -114,14 +114,15 @@ func (r *Registry) openOrganization(ctx context.Context, doc docstore.Document) 
 	if o.config, err = rec.config(doc.ID); err != nil {
 		return nil, err
 	}
-	for part, to := range map[string]struct {
-		from *pair
-		to   **msp.Signer
-	}{partEndorser: {rec.Endorser, &o.endorser}, partOrderer: {rec.Orderer, &o.orderer}} {
-		if to.from == nil {
-			continue
+	if rec.Endorser != nil {
+		signer, err := r.open(ctx, doc.ID, rec.Endorser, purpose(KindOrganization, doc.ID, partEndorser))
+		if err != nil {
+			return nil, err
 		}
-		if *to.to, err = r.open(ctx, doc.ID, to.from, purpose(KindOrganization, doc.ID, part)); err != nil {
+		o.endorser = &Endorser{Identity: signer.Identity, Signer: signer}
+	}
+	if rec.Orderer != nil {
+		if o.orderer, err = r.open(ctx, doc.ID, rec.Orderer, purpose(KindOrganization, doc.ID, partOrderer)); err != nil {
 			return nil, err
 		}
 	}

@@ -93,7 +93,7 @@ func TestAddWithoutEndorser(t *testing.T) {
 	if endorser, err := r.Endorser("Org1MSP"); err != nil || !endorser.Same(org.Endorser().Identity) {
 		t.Errorf("endorser: got %v, %v", endorser, err)
 	}
-	if !has(t, org, org.Endorser(), mspproto.MSPRole_PEER) {
+	if !has(t, org, org.Endorser().Signer, mspproto.MSPRole_PEER) {
 		t.Error("the endorser is not a peer")
 	}
 }
@@ -129,7 +129,7 @@ func TestAddRefuses(t *testing.T) {
 		}
 	}
 	org := mustOrganization(t, r, "Org1MSP")
-	if !has(t, org, org.Endorser(), mspproto.MSPRole_PEER) {
+	if !has(t, org, org.Endorser().Signer, mspproto.MSPRole_PEER) {
 		t.Error("a refused change was kept")
 	}
 }

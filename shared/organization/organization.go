@@ -33,7 +33,7 @@ type Organization struct {
 	config    *mspproto.MSPConfig
 	authority *pair // nil if it is elsewhere
 
-	endorser   *msp.Signer
+	endorser   *Endorser // nil if it has none
 	orderer    *msp.Signer
 	checkpoint ed25519.PrivateKey
 }
@@ -44,9 +44,9 @@ func (o *Organization) MSPID() string { return o.mspID }
 // MSPConfig returns a copy of the organisation's MSP configuration, for a channel's configuration.
 func (o *Organization) MSPConfig() *mspproto.MSPConfig { return proto.CloneOf(o.config) }
 
-// Endorser returns the identity, in the role of a peer, that signs endorsements for the organisation. It is nil if the
-// platform holds none: for the ordering organisation, and for one that endorses by itself.
-func (o *Organization) Endorser() *msp.Signer { return o.endorser }
+// Endorser returns who signs endorsements for the organisation. It is nil if the platform knows nobody: for the ordering
+// organisation, and for one that brought an MSP and no endorser.
+func (o *Organization) Endorser() *Endorser { return o.endorser }
 
 // Orderer returns the identity that signs blocks. It is nil but for the ordering organisation.
 func (o *Organization) Orderer() *msp.Signer { return o.orderer }

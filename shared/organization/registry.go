@@ -147,11 +147,11 @@ func (r *Registry) organization(mspID string, create bool) (*Organization, error
 	return o, nil
 }
 
-// Endorser returns the identity that endorses for an organisation that has been made or added. Unlike Organization it makes
-// none: the errors are ErrNotFound, also if the organisation endorses by itself, and ErrDamaged. One that another process adds
-// is found ten seconds later at most.
-func (r *Registry) Endorser(mspID string) (*msp.Signer, error) {
-	notFound := func() (*msp.Signer, error) { return nil, fmt.Errorf("endorser of %q: %w", mspID, ErrNotFound) }
+// Endorser returns who endorses for an organisation that has been made or added. Unlike Organization it makes none: the errors
+// are ErrNotFound, also if the organisation has no endorser, and ErrDamaged. One that another process adds is found ten seconds
+// later at most.
+func (r *Registry) Endorser(mspID string) (*Endorser, error) {
+	notFound := func() (*Endorser, error) { return nil, fmt.Errorf("endorser of %q: %w", mspID, ErrNotFound) }
 	if mspID == OrdererMSP || checkMSPID(mspID) != nil || r.isAbsent(mspID) {
 		return notFound()
 	}

@@ -118,8 +118,8 @@ func TestRoles(t *testing.T) {
 		role   mspproto.MSPRole_MSPRoleType
 		want   bool
 	}{
-		{"endorser", org, org.Endorser(), mspproto.MSPRole_PEER, true},
-		{"endorser", org, org.Endorser(), mspproto.MSPRole_CLIENT, false},
+		{"endorser", org, org.Endorser().Signer, mspproto.MSPRole_PEER, true},
+		{"endorser", org, org.Endorser().Signer, mspproto.MSPRole_CLIENT, false},
 		{"orderer", orderer, orderer.Orderer(), mspproto.MSPRole_ORDERER, true},
 		{"admin", org, admin, mspproto.MSPRole_ADMIN, true},
 		{"user", org, user, mspproto.MSPRole_CLIENT, true},

@@ -71,11 +71,15 @@ func (v *verifier) organization(doc docstore.Document) error {
 			return damaged(purpose(KindOrganization, doc.ID, partAuthority), err)
 		}
 	}
-	for part, signer := range map[string]*msp.Signer{partEndorser: o.endorser, partOrderer: o.orderer} {
-		if signer == nil {
-			continue
-		}
-		if _, err := members.Identify(signer.Serialized); err != nil {
+	identities := map[string]*msp.Identity{}
+	if o.endorser != nil {
+		identities[partEndorser] = o.endorser.Identity
+	}
+	if o.orderer != nil {
+		identities[partOrderer] = o.orderer.Identity
+	}
+	for part, identity := range identities {
+		if _, err := members.Identify(identity.Serialized); err != nil {
 			v.add(damaged(purpose(KindOrganization, doc.ID, part), err))
 		}
 	}

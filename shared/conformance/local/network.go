@@ -136,7 +136,7 @@ func issue(registry *organization.Registry, user conformance.User) (*msp.Signer,
 	case msp.RoleAdmin:
 		return member.Admin(user.CommonName)
 	case msp.RolePeer:
-		return member.Endorser(), nil
+		return member.Endorser().Signer, nil
 	}
 	return member.User(user.CommonName, nil)
 }
