@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,11 +14,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"peerless/shared/api"
+	"peerless/shared/collection"
 	"peerless/shared/deploy"
 	"peerless/shared/docstore"
 	"peerless/shared/ledger"
 	"peerless/shared/node"
 	"peerless/shared/organization"
+	"peerless/shared/secret"
 	"peerless/shared/store/pebble"
 )
 
@@ -30,9 +33,11 @@ func newVerifyCommand(a *app) *cobra.Command {
 		Use:   "verify",
 		Short: "Audit a data directory, a server's channel, or a receipt",
 		Long: `Verify reads everything in a data directory and checks it: every byte of the store against its checksums; every block's
-number, hash, chain and signature; every transaction's signatures and verdict, judged again; and that state, history and
-look-ups say exactly what a replay from nothing says. Then the identities, the packages and the keys. It ends with status 0 only if
-all holds. No server may be running on the directory.
+number, hash, chain and signature; every transaction's signatures and verdict, judged again; that state, history and
+look-ups say exactly what a replay from nothing says; and that every value of private data is what its hash on the chain says,
+for which it takes the key that seals them: without it they are only counted. Then the identities, the packages and the keys. It
+ends with status 0 only if all holds. A private value that is not there is told, and no fault: no block brings it. No server may
+be running on the directory.
 
 With --channel it downloads a channel's blocks from a server, judges them all again, and compares what they add up to with the
 server's signed checkpoint. With --receipt it checks a receipt, as peerless tx --receipt prints it, without any server; with both,
@@ -85,6 +90,8 @@ type channelAudit struct {
 	Invalid      uint64 `json:"invalid"`
 	Keys         uint64 `json:"keys"`
 	Hash         string `json:"hash"` // of the last block's header, in hex
+
+	Private *ledger.PrivateReport `json:"private,omitempty"` // of a channel with private data
 }
 
 // A problem is one thing that does not hold.
@@ -104,10 +111,11 @@ func (a *app) verify(ctx context.Context, data, sealKey string) error {
 		return fmt.Errorf("%s is not a data directory of Peerless (%w): name one with --data", data, err)
 	}
 	v := &verification{Channels: []channelAudit{}, Problems: []problem{}}
-	if err := a.verifyStore(ctx, data, v); err != nil {
+	identities := a.openIdentities(data, sealKey)
+	if err := a.verifyStore(ctx, data, identities.dataKeys(ctx), v); err != nil {
 		return err
 	}
-	a.verifyIdentities(ctx, data, sealKey, v)
+	identities.verify(ctx, v)
 	v.add("packages", verifyPackages(ctx, filepath.Join(data, "chaincodes")))
 	if err := ctx.Err(); err != nil {
 		return err
@@ -118,7 +126,7 @@ func (a *app) verify(ctx context.Context, data, sealKey string) error {
 
 // verifyStore checks the store and audits every channel in it. It returns an error only for what keeps it from doing so.
 // A store with damage is not opened: opening writes to it.
-func (a *app) verifyStore(ctx context.Context, data string, v *verification) error {
+func (a *app) verifyStore(ctx context.Context, data string, keys collection.Keys, v *verification) error {
 	dir := filepath.Join(data, storeDir)
 	err := pebble.Check(dir)
 	var store *pebble.Store
@@ -142,7 +150,7 @@ func (a *app) verifyStore(ctx context.Context, data string, v *verification) err
 		if ctx.Err() != nil {
 			break
 		}
-		audit, err := a.auditChannel(ctx, store, channel)
+		audit, err := a.auditChannel(ctx, store, channel, keys)
 		if err != nil {
 			v.add("channel "+channel, err)
 			continue
@@ -152,8 +160,8 @@ func (a *app) verifyStore(ctx context.Context, data string, v *verification) err
 	return nil
 }
 
-// auditChannel replays a channel into a store that is thrown away.
-func (a *app) auditChannel(ctx context.Context, store ledger.Store, channel string) (*channelAudit, error) {
+// auditChannel replays a channel into a store that is thrown away. keys open its private values; nil if they are not here.
+func (a *app) auditChannel(ctx context.Context, store ledger.Store, channel string, keys collection.Keys) (*channelAudit, error) {
 	scratch, remove, err := openScratch()
 	if err != nil {
 		return nil, err
@@ -161,12 +169,12 @@ func (a *app) auditChannel(ctx context.Context, store ledger.Store, channel stri
 	defer remove()
 	show, end := a.counter("replaying " + channel)
 	defer end()
-	audit := &ledger.Audit{Store: store, Channel: channel, Scratch: scratch, Progress: show}
+	audit := &ledger.Audit{Store: store, Channel: channel, Scratch: scratch, Keys: keys, Progress: show}
 	r, err := audit.Run(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &channelAudit{r.Channel, r.Blocks, r.Transactions, r.Invalid, r.Keys, fmt.Sprintf("%x", r.Hash)}, nil
+	return &channelAudit{r.Channel, r.Blocks, r.Transactions, r.Invalid, r.Keys, fmt.Sprintf("%x", r.Hash), r.Private}, nil
 }
 
 // openScratch makes a store that does not last.
@@ -186,29 +194,49 @@ func openScratch() (scratch ledger.Store, remove func(), err error) {
 	}, nil
 }
 
-// verifyIdentities checks the documents of the control plane, and what is in those of identities.
-func (a *app) verifyIdentities(ctx context.Context, data, sealKey string, v *verification) {
+// identities are the documents of the control plane, and the key that seals what is secret in them.
+type identities struct {
+	documents *docstore.Dir // nil if they cannot be opened
+	key       *secret.Key   // nil if it is not here
+	err       error         // why something is nil
+	where     string        // which
+}
+
+func (a *app) openIdentities(data, sealKey string) *identities {
 	dir := filepath.Join(data, node.DocumentsDir)
 	if _, err := os.Stat(filepath.Join(dir, organization.KindOrganization)); errors.Is(err, fs.ErrNotExist) {
-		v.add("identities", fmt.Errorf("%s is not there: start the platform on this directory once, or restore it", dir))
-		return
+		return &identities{where: "identities", err: fmt.Errorf("%s is not there: start the platform on this directory once, or restore it", dir)}
 	}
 	documents, err := docstore.OpenDir(dir)
 	if err != nil {
-		v.add("documents", err)
-		return
-	}
-	if err := documents.Verify(); err != nil {
-		v.add("documents", err)
-	} else {
-		v.add("keys", verifyKeys(ctx, documents))
+		return &identities{where: "documents", err: err}
 	}
 	key, err := a.sealKey(data, sealKey)
-	if err != nil {
-		v.add("identities", err)
+	return &identities{documents, key, err, "identities"}
+}
+
+// dataKeys returns the keys of private values, nil if they cannot be opened.
+func (i *identities) dataKeys(ctx context.Context) collection.Keys {
+	if i.err != nil {
+		return nil
+	}
+	return organization.DataKeys(ctx, i.documents, i.key)
+}
+
+// verify checks the documents, and what is in those of identities.
+func (i *identities) verify(ctx context.Context, v *verification) {
+	if i.documents != nil {
+		if err := i.documents.Verify(); err != nil {
+			v.add("documents", err)
+		} else {
+			v.add("keys", verifyKeys(ctx, i.documents))
+		}
+	}
+	if i.err != nil {
+		v.add(i.where, i.err)
 		return
 	}
-	v.add("identities", organization.Verify(ctx, documents, key))
+	v.add("identities", organization.Verify(ctx, i.documents, i.key))
 }
 
 // verifyKeys reads all keys and tenants.
@@ -235,6 +263,18 @@ func verifyPackages(ctx context.Context, dir string) error {
 	return manager.Verify(ctx)
 }
 
+// printPrivate says what is here of a channel's private data, and where the rest is.
+func printPrivate(out io.Writer, p *ledger.PrivateReport) {
+	if p == nil {
+		return
+	}
+	fmt.Fprintf(out, "  private data: %d keys, %d values opened and as their hashes say, %d values not here; gone: %d deleted, %d purged, %d expired\n",
+		p.Hashes, p.Opened, p.Absent, p.Deleted, p.Purged, p.Expired)
+	if p.Sealed > 0 {
+		fmt.Fprintf(out, "  private data: %d values could not be opened, and were not compared with their hashes: the key that seals them is not here\n", p.Sealed)
+	}
+}
+
 func (a *app) printVerification(data string, v *verification) error {
 	if a.json {
 		if err := a.printJSON(v); err != nil {
@@ -244,6 +284,7 @@ func (a *app) printVerification(data string, v *verification) error {
 		for _, c := range v.Channels {
 			fmt.Fprintf(a.out, "channel %s holds: %d blocks, %d transactions (%d invalid), %d keys, last hash %s\n",
 				c.Channel, c.Blocks, c.Transactions, c.Invalid, c.Keys, shorten(c.Hash, 17))
+			printPrivate(a.out, c.Private)
 		}
 		for _, p := range v.Problems {
 			fmt.Fprintf(a.out, "DAMAGED %s: %s\n", p.Where, p.Error)

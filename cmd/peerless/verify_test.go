@@ -14,10 +14,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	assettransfer "peerless/contracts/assettransfer/chaincode"
+	probe "peerless/contracts/probe/chaincode"
 	"peerless/shared/api"
+	"peerless/shared/collection"
 	"peerless/shared/deploy"
 	"peerless/shared/gateway"
+	"peerless/shared/ledger"
 	"peerless/shared/node"
 	"peerless/shared/organization"
 )
@@ -117,6 +122,61 @@ func fillData(t *testing.T, data string) {
 		request := gateway.Request{Channel: channel, Chaincode: "assettransfer", Function: "InitLedger", User: user}
 		if _, err := p.Gateway.SubmitTransaction(ctx, request); err != nil {
 			t.Fatal(err)
+		}
+	}
+	collections, err := collection.Parse([]byte(`[{"name": "own", "policy": "OR('` + defaultOrganization + `.member')"}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.DeployInProcess(ctx, "main", probe.New(), gateway.Definition{Name: "probe", Collections: collections}); err != nil {
+		t.Fatal(err)
+	}
+	for _, ops := range []string{
+		`[{"op":"PutPrivateData","collection":"own","key":"kept","value":"` + privateValue + `"},{"op":"PutPrivateData","collection":"own","key":"purged","value":"x"}]`,
+		`[{"op":"PurgePrivateData","collection":"own","key":"purged"}]`,
+	} {
+		request := gateway.Request{Channel: "main", Chaincode: "probe", Function: "run", Args: [][]byte{[]byte(ops)}, User: user}
+		if _, err := p.Gateway.SubmitTransaction(ctx, request); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+const privateValue = "a-private-value-4411"
+
+// TestVerifyPrivateData: with the key that seals private values they are compared with their hashes, without it verify says that it could not.
+func TestVerifyPrivateData(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), "data")
+	fillData(t, data)
+	privateOf := func() *ledger.PrivateReport {
+		t.Helper()
+		_, out := verifyData(t, data)
+		var v verification
+		if err := json.NewDecoder(strings.NewReader(out)).Decode(&v); err != nil || len(v.Channels) != 2 {
+			t.Fatalf("%v in %s", err, out)
+		}
+		if strings.Contains(out, privateValue) || v.Channels[1].Private != nil {
+			t.Errorf("got %s", out)
+		}
+		return v.Channels[0].Private
+	}
+	if diff := cmp.Diff(&ledger.PrivateReport{Hashes: 1, Opened: 1, Purged: 1}, privateOf()); diff != "" {
+		t.Errorf("with the key (-want +got):\n%s", diff)
+	}
+	if err := os.Remove(filepath.Join(data, node.SealKeyFile)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(&ledger.PrivateReport{Hashes: 1, Sealed: 1, Purged: 1}, privateOf()); diff != "" {
+		t.Errorf("without the key (-want +got):\n%s", diff)
+	}
+	var stdout, stderr strings.Builder
+	if status := run(t.Context(), []string{"verify", "--data", data}, os.Getenv, strings.NewReader(""), &stdout, &stderr); status == 0 {
+		t.Error("it holds without the key that the identities are sealed with")
+	}
+	for _, want := range []string{"1 values could not be opened", "seal.key"} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("it does not say %q: %s", want, stdout.String())
 		}
 	}
 }

@@ -241,7 +241,7 @@ func (n *network) close(t TB) {
 	if err := n.ledger.Close(); err != nil {
 		t.Errorf("contracttest: %v", err)
 	}
-	audit := ledger.Audit{Store: n.store, Channel: n.channel, Scratch: mem.New(mem.Config{})}
+	audit := ledger.Audit{Store: n.store, Channel: n.channel, Scratch: mem.New(mem.Config{}), Keys: n.ledger.Keys}
 	if _, err := audit.Run(ctx); err != nil && !errors.Is(err, ledger.ErrNotFound) {
 		t.Errorf("contracttest: the ledger does not hold what its chain says: %v", err)
 	}

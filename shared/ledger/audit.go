@@ -13,6 +13,7 @@ import (
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 
 	"peerless/shared/channelconfig"
+	"peerless/shared/collection"
 	"peerless/shared/msp"
 	"peerless/shared/wire"
 )
@@ -34,6 +35,8 @@ type Audit struct {
 	Chain Chain
 	// Scratch is an empty store in which the state is rebuilt.
 	Scratch Store
+	// Keys opens private values, to compare them with their hashes. What it has no key for stays sealed; nil: all of it does.
+	Keys collection.Keys
 	// Progress, if set, is called after each block.
 	Progress func(done, total uint64)
 }
@@ -46,11 +49,14 @@ type AuditReport struct {
 	Invalid      uint64 `json:"invalid"` // recorded with a code other than VALID
 	Keys         uint64 `json:"keys"`    // in the state, 0 if only the chain was audited
 	Hash         []byte `json:"hash"`    // of the last block's header
+
+	Private *PrivateReport `json:"private,omitempty"` // nil if the channel has no private data, or only the chain was audited
 }
 
 // Run checks that each block is numbered, chained and signed as it should be, that its data is what its header says, that every
-// transaction's verdict is the one that it gets when judged again, signatures included, and that state, history and look-ups
-// say exactly what follows. It returns an error wrapping ErrAudit at the first thing that does not hold.
+// transaction's verdict is the one that it gets when judged again, signatures included, that state, history and look-ups
+// say exactly what follows, and that every private value here is what its hash says. It returns an error wrapping ErrAudit at the
+// first thing that does not hold.
 func (a *Audit) Run(ctx context.Context) (*AuditReport, error) {
 	chain := a.Chain
 	if chain == nil {
@@ -63,7 +69,7 @@ func (a *Audit) Run(ctx context.Context) (*AuditReport, error) {
 	if height == 0 {
 		return nil, fmt.Errorf("audit channel %s: %w", a.Channel, ErrNotFound)
 	}
-	r := &replayer{Audit: a, chain: chain, report: &AuditReport{Channel: a.Channel}, keys: make(map[stateKey]bool), definitions: make(map[string]*Definition)}
+	r := &replayer{Audit: a, chain: chain, report: &AuditReport{Channel: a.Channel}, keys: make(map[stateKey]fate), definitions: make(map[string]*Definition)}
 	for number := range height {
 		if err := r.block(ctx, number); err != nil {
 			return nil, fmt.Errorf("audit channel %s: block %d: %w", a.Channel, number, err)
@@ -92,7 +98,7 @@ type replayer struct {
 	report      *AuditReport
 	config      *channelconfig.Config
 	definitions map[string]*Definition
-	keys        map[stateKey]bool // every key that the chain ever wrote publicly
+	keys        map[stateKey]fate // every key that the chain ever wrote publicly
 	hash        []byte            // of the last header
 	commitHash  []byte            // of the last block
 }
@@ -128,7 +134,7 @@ func (r *replayer) block(ctx context.Context, number uint64) error {
 		return err
 	}
 	r.hash = wire.HeaderHash(block.Header)
-	j, err := r.judge(ctx, block, recorded)
+	j, valid, err := r.judge(ctx, block, recorded)
 	if err != nil {
 		return err
 	}
@@ -142,9 +148,7 @@ func (r *replayer) block(ctx context.Context, number uint64) error {
 	if slices.ContainsFunc(batch.Writes, func(w Write) bool { return w.Namespace == LifecycleNamespace }) {
 		r.definitions = make(map[string]*Definition)
 	}
-	for _, w := range batch.Writes {
-		r.keys[stateKey{w.Namespace, w.Key}] = true
-	}
+	r.note(batch, valid)
 	if j.next != nil {
 		r.config = j.next
 	}
@@ -172,55 +176,59 @@ func (r *replayer) signed(block *common.Block) error {
 	return nil
 }
 
-// judge gives the block's transactions their verdicts again, and compares what it does to the state.
-func (r *replayer) judge(ctx context.Context, block *common.Block, recorded []peer.TxValidationCode) (*judge, error) {
+// judge gives the block's transactions their verdicts again, and compares what it does to the state. It also returns the valid
+// ones that have a read-write set.
+func (r *replayer) judge(ctx context.Context, block *common.Block, recorded []peer.TxValidationCode) (j *judge, valid []*wire.Transaction, err error) {
 	view, err := r.Scratch.View(ctx, r.Channel)
 	if err != nil {
-		return nil, fmt.Errorf("scratch store: %w", err)
+		return nil, nil, fmt.Errorf("scratch store: %w", err)
 	}
 	defer view.Close()
-	j := newJudge(r.Channel, r.config, view, block.Header.Number, r.definitions)
+	j = newJudge(r.Channel, r.config, view, block.Header.Number, r.definitions)
 	txs := checkAll(r.config, block.Data.Data)
 	if err := j.prefetch(ctx, txs); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for i, c := range txs {
 		if c.isConfig() && (len(txs) == 1 || c.code == peer.TxValidationCode_VALID) {
 			// A configuration is alone in its block, and answered for by the block's signature.
 			if len(txs) != 1 {
-				return nil, broken("transaction %d is a configuration and not alone", i)
+				return nil, nil, broken("transaction %d is a configuration and not alone", i)
 			}
 			if j.next, err = channelconfig.Parse(block); err != nil {
-				return nil, broken("configuration: %v", err)
+				return nil, nil, broken("configuration: %v", err)
 			}
 			c.code = peer.TxValidationCode_VALID
 		}
 		code, err := j.verdict(ctx, c)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if code != recorded[i] {
-			return nil, broken("transaction %d (%s) is recorded as %s and is %s", i, c.tx.TxID, recorded[i], code)
+			return nil, nil, broken("transaction %d (%s) is recorded as %s and is %s", i, c.tx.TxID, recorded[i], code)
 		}
 		if err := j.accept(ctx, c, code); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		r.report.Transactions++
-		if code != peer.TxValidationCode_VALID {
+		switch {
+		case code != peer.TxValidationCode_VALID:
 			r.report.Invalid++
+		case c.tx.RWSet != nil:
+			valid = append(valid, c.tx)
 		}
 	}
 	if block.Header.Number > 0 {
 		r.commitHash = j.updates.commitHash(r.commitHash, j.codes)
 		if !bytes.Equal(wire.CommitHash(block), r.commitHash) {
-			return nil, broken("commit hash is %x, the state's updates give %x", wire.CommitHash(block), r.commitHash)
+			return nil, nil, broken("commit hash is %x, the state's updates give %x", wire.CommitHash(block), r.commitHash)
 		}
 	}
 	if err := j.finish(ctx, block.Header); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r.report.Blocks++
-	return j, nil
+	return j, valid, nil
 }
 
 // checkAll checks forms and signatures on all cores.
@@ -300,7 +308,7 @@ func (r *replayer) compare(ctx context.Context, height uint64) error {
 			return err
 		}
 	}
-	return nil
+	return r.comparePrivate(ctx, namespaces, got)
 }
 
 func (r *replayer) compareNamespace(ctx context.Context, namespace string, got, want View) error {

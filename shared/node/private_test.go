@@ -262,7 +262,7 @@ func TestPrivateDataIsPrivate(t *testing.T) {
 	if n := p.compact(sealed); n > 0 {
 		t.Errorf("an expired value is still in %d files", n)
 	}
-	if _, err := (&ledger.Audit{Store: p.store, Channel: "main", Scratch: mem.New(mem.Config{})}).Run(context.Background()); err != nil {
+	if _, err := (&ledger.Audit{Store: p.store, Channel: "main", Scratch: mem.New(mem.Config{}), Keys: p.node.Organizations}).Run(context.Background()); err != nil {
 		t.Error(err)
 	}
 	p.close()

@@ -51,11 +51,16 @@ func (r *Registry) loadDataKey(mspID string) (cipher.AEAD, error) {
 	if err != nil {
 		return nil, storeError(err)
 	}
+	return r.openDataKey(ctx, doc)
+}
+
+// openDataKey opens the key in an organisation's document.
+func (r *Registry) openDataKey(ctx context.Context, doc docstore.Document) (cipher.AEAD, error) {
 	var kept dataKey
 	if err := doc.Decode(&kept); err != nil {
 		return nil, storeError(err)
 	}
-	name := purpose(KindDataKey, mspID, partKey)
+	name := purpose(KindDataKey, doc.ID, partKey)
 	raw, err := r.unseal(ctx, kept.Key, name)
 	if err != nil {
 		return nil, err
@@ -78,4 +83,34 @@ func (r *Registry) makeDataKey(ctx context.Context, mspID string) (docstore.Docu
 		return docstore.Document{}, err
 	}
 	return docstore.Create(ctx, r.Store, KindDataKey, mspID, dataKey{sealed})
+}
+
+// DataKeys returns the data keys that are in documents, for who looks and makes none: an audit. An organisation without one is
+// collection.ErrNoKey.
+func DataKeys(ctx context.Context, documents docstore.Store, sealer secret.Sealer) collection.Keys {
+	return &keptKeys{ctx, &Registry{Config: Config{Store: documents, Sealer: sealer}}, newCache[cipher.AEAD]()}
+}
+
+type keptKeys struct {
+	ctx      context.Context // of the look
+	registry *Registry
+	opened   *cache[cipher.AEAD]
+}
+
+// DataKey implements collection.Keys.
+func (k *keptKeys) DataKey(mspID string) (cipher.AEAD, error) {
+	key, err := k.opened.get(mspID, mspID, func() (cipher.AEAD, error) {
+		doc, err := k.registry.Store.Get(k.ctx, KindDataKey, mspID)
+		if errors.Is(err, docstore.ErrNotFound) {
+			return nil, collection.ErrNoKey
+		}
+		if err != nil {
+			return nil, storeError(err)
+		}
+		return k.registry.openDataKey(k.ctx, doc)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("data key of organisation %s: %w", mspID, err)
+	}
+	return key, nil
 }

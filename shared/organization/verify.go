@@ -11,13 +11,13 @@ import (
 	"peerless/shared/secret"
 )
 
-// Verify checks all identities in a directory of documents: that every key opens and is its certificate's; that every
+// Verify checks all identities in a directory of documents: that every key opens, and is its certificate's if it has one; that every
 // certificate is one of its organisation's; and that every user's lies where that user is looked for. It makes and changes nothing.
 // It returns all that does not hold, joined, each ErrDamaged or secret.ErrOtherKey; other errors are those of reading. What the
 // directory itself notices (Dir.Verify) is left to it. No process may make organisations meanwhile.
 func Verify(ctx context.Context, documents *docstore.Dir, sealer secret.Sealer) error {
 	v := &verifier{ctx: ctx, registry: &Registry{Config: Config{Store: documents, Sealer: sealer}}, members: map[string]*msp.MSP{}}
-	for kind, check := range map[string]func(docstore.Document) error{KindOrganization: v.organization, KindUser: v.user} {
+	for kind, check := range map[string]func(docstore.Document) error{KindOrganization: v.organization, KindUser: v.user, KindDataKey: v.dataKey} {
 		ids, err := documents.IDs(kind)
 		if err != nil && !errors.Is(err, docstore.ErrDamaged) {
 			return fmt.Errorf("verify organisations: %w", err)
@@ -84,6 +84,11 @@ func (v *verifier) organization(doc docstore.Document) error {
 		}
 	}
 	return nil
+}
+
+func (v *verifier) dataKey(doc docstore.Document) error {
+	_, err := v.registry.openDataKey(v.ctx, doc)
+	return err
 }
 
 // membersOf returns what tells an organisation's members; nil if it is damaged, or is not there, which is damage if it has users.

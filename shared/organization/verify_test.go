@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
+	"peerless/shared/collection"
 	"peerless/shared/docstore"
 	"peerless/shared/msp"
 	"peerless/shared/secret"
@@ -44,6 +45,11 @@ func fillOrganizations(t *testing.T) string {
 	mustUser(t, added, "bob", nil)
 	if _, err := r.Add("Org4MSP", Member{Authority: authority}); err != nil {
 		t.Fatal(err)
+	}
+	for _, mspID := range []string{"Org1MSP", "Org2MSP"} {
+		if _, err := r.DataKey(mspID); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return dir
 }
@@ -88,6 +94,34 @@ func TestVerify(t *testing.T) {
 	place := openPlace(t, dir)
 	if err := Verify(t.Context(), place.Store.(*docstore.Dir), secret.NewKey()); !errors.Is(err, secret.ErrOtherKey) {
 		t.Errorf("with another key: %v", err)
+	}
+}
+
+// TestDataKeys: who only looks opens what is there, and makes nothing.
+func TestDataKeys(t *testing.T) {
+	t.Parallel()
+	dir := fillOrganizations(t)
+	place, place2 := mustOpen(t, dir), openPlace(t, dir)
+	made, err := place.DataKey("Org1MSP")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := contents(t, dir)
+	keys := DataKeys(t.Context(), place2.Store, place2.Sealer)
+	found, err := keys.DataKey("Org1MSP")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if opened, err := found.Open(nil, nil, made.Seal(nil, nil, []byte("text"), nil), nil); err != nil || string(opened) != "text" {
+		t.Errorf("it is another key: %v", err)
+	}
+	for range 2 {
+		if _, err := keys.DataKey("OrdererMSP"); !errors.Is(err, collection.ErrNoKey) {
+			t.Errorf("a key that nobody made: %v, want ErrNoKey", err)
+		}
+	}
+	if diff := cmp.Diff(before, contents(t, dir)); diff != "" {
+		t.Errorf("to look changed the directory (-before +after):\n%s", diff)
 	}
 }
 
@@ -157,6 +191,17 @@ func TestVerifyNotices(t *testing.T) {
 		"no identity": {func(t *testing.T, r *Registry) {
 			change(t, r, KindOrganization, OrdererMSP, func(rec *record) { rec.Orderer = &pair{} })
 		}, []string{"open organization OrdererMSP orderer"}},
+		"another organisation's data key": {func(t *testing.T, r *Registry) {
+			change(t, r, KindDataKey, "Org1MSP", func(k *dataKey) {
+				doc, err := r.Store.Get(t.Context(), KindDataKey, "Org2MSP")
+				if err == nil {
+					err = doc.Decode(k)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}, []string{"datakey Org1MSP key: it is not what was sealed for this"}},
 		"other documents": {func(t *testing.T, r *Registry) {
 			if _, err := docstore.Create(t.Context(), r.Store, KindUser, "Org1MSP/stray", mustPair(t, r, ada)); err != nil {
 				t.Fatal(err)

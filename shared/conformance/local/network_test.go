@@ -39,7 +39,7 @@ func check(t *testing.T, store ledger.Store, host func(name string) (chaincode.H
 			t.Error(err)
 		}
 		for _, channel := range []string{"alpha", "beta"} {
-			if _, err := (&ledger.Audit{Store: store, Channel: channel, Scratch: mem.New(mem.Config{})}).Run(context.Background()); err != nil {
+			if _, err := (&ledger.Audit{Store: store, Channel: channel, Scratch: mem.New(mem.Config{}), Keys: network.Ledger().Keys}).Run(context.Background()); err != nil {
 				t.Errorf("audit of %s: %v", channel, err)
 			}
 		}
