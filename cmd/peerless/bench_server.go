@@ -120,7 +120,7 @@ func (a *app) benchServer(ctx context.Context, config benchServerConfig) (err er
 	if err != nil {
 		return fmt.Errorf("make a key: %w", err)
 	}
-	handler, err := p.Handler(&api.KeyAuth{Keys: keys, Signer: p.User}, 0)
+	handler, err := p.Handler(&api.KeyAuth{Keys: keys, Organization: p.Organization, Signer: p.User}, 0)
 	if err != nil {
 		return err
 	}

@@ -117,7 +117,7 @@ func (a *app) serve(ctx context.Context, config serveConfig) (err error) {
 	if err != nil {
 		return err
 	}
-	handler, err := p.Handler(&api.KeyAuth{Keys: keys, Signer: p.User, Tokens: tokens}, 0)
+	handler, err := p.Handler(&api.KeyAuth{Keys: keys, Organization: p.Organization, Signer: p.User, Tokens: tokens}, 0)
 	if err != nil {
 		return err
 	}

@@ -31,9 +31,12 @@ type Authenticator interface {
 
 // A Principal is who sent a request, and what it may do.
 type Principal struct {
-	Name       string            // of the user: the common name of the certificate
-	MSPID      string            // of the user's organisation
-	Tenant     string            // to whom it belongs; empty: to the platform itself
+	Name   string // of the user: the common name of the certificate
+	MSPID  string // of the user's organisation
+	Tenant string // to whom it belongs; empty: to the platform itself
+	// Operator: an administrator of the platform that chose no organisation. On a channel without MSPID it is a user of the same name
+	// of a member whose authority the platform holds.
+	Operator   bool
 	Attributes map[string]string // in the user's certificate, where contracts read them
 	Scopes     []Scope
 	Channels   []string // the only channels it sees; empty: all

@@ -18,9 +18,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 
 	"peerless/shared/api"
 	"peerless/shared/docstore"
+	"peerless/shared/gateway"
+	"peerless/shared/msp"
+	"peerless/shared/organization"
 	"peerless/shared/sealed"
 )
 
@@ -335,6 +339,42 @@ func TestAdminKey(t *testing.T) {
 	for _, bad := range []api.KeysConfig{{AdminHash: "x", Organization: "o"}, {AdminHash: hash[1:], Organization: "o"}, {AdminHash: hash}} {
 		if _, err := api.NewKeys(docstore.NewMem(0), bad); err == nil {
 			t.Errorf("%+v was taken", bad)
+		}
+	}
+}
+
+// TestOperator calls a channel that the platform's own organisation is no member of.
+func TestOperator(t *testing.T) {
+	t.Parallel()
+	keys, _ := openKeys(t)
+	var caller string
+	fake := newFake(t) // its channels have the members Org1MSP and Org2MSP
+	fake.Submit = func(_ context.Context, r gateway.Request) (*gateway.Outcome, error) {
+		caller = r.User.MSPID
+		return &gateway.Outcome{TransactionID: strings.Repeat("0", 64), Response: &peer.Response{}}, nil
+	}
+	h := newHandler(t, fake, func(c *api.Config) {
+		c.Auth = &api.KeyAuth{Keys: keys, Organization: "PeerlessMSP", Signer: func(mspID, user string, attributes map[string]string) (*msp.Signer, error) {
+			if mspID == "Org1MSP" {
+				return nil, organization.ErrNoAuthority
+			}
+			return signer(mspID, user, attributes)
+		}}
+	})
+	everything := []api.Scope{"admin", "submit", "evaluate"}
+	for _, c := range []struct {
+		key  api.Key
+		want string
+	}{
+		{api.Key{Name: "operator", Organization: "PeerlessMSP", Scopes: everything}, "Org2MSP"}, // Org1MSP's users are made elsewhere
+		{api.Key{Name: "clerk", Organization: "PeerlessMSP"}, "PeerlessMSP"},
+		{api.Key{Name: "other", Organization: "Org3MSP", Scopes: everything}, "Org3MSP"},
+		{api.Key{Name: "member", Organization: "Org2MSP", Scopes: everything}, "Org2MSP"},
+	} {
+		caller = ""
+		a := do(t, h, "POST", "/v1/channels/alpha/chaincodes/asset/submit", `{"function":"f"}`, "Authorization: Bearer "+mustCreate(t, keys, c.key))
+		if a.status != 200 || caller != c.want {
+			t.Errorf("%s: got %d %s, called by %s, want %s", c.key.Name, a.status, a.body, caller, c.want)
 		}
 	}
 }

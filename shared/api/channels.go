@@ -107,10 +107,7 @@ func (h *Handler) showChannel(ctx context.Context, _ *Principal, name string) (*
 	if err != nil {
 		return nil, fmt.Errorf("height of %s: %w", name, err)
 	}
-	view := &channelView{Name: name, Height: height, Organizations: []string{}}
-	for _, organization := range channel.Config().Organizations {
-		view.Organizations = append(view.Organizations, organization.MSPID)
-	}
+	view := &channelView{Name: name, Height: height, Organizations: channel.Config().Members()}
 	if height > 0 {
 		newest, err := readBlock(ctx, channel, height-1)
 		if err != nil {

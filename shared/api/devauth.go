@@ -21,7 +21,7 @@ const (
 // DevAuth believes what the request says: for a developer's own machine, behind GuardLocal.
 //
 //	X-Peerless-User: alice                      "dev" if left out
-//	X-Peerless-Organization: Org1MSP            Organization if left out
+//	X-Peerless-Organization: Org1MSP            Organization if left out, or a member of the channel
 //	X-Peerless-Attributes: role=auditor,dept=7  see ParseAttributes
 type DevAuth struct {
 	Organization string // the MSP id of who does not name one
@@ -35,7 +35,7 @@ var _ Authenticator = (*DevAuth)(nil)
 
 // Authenticate returns a principal with every scope.
 func (a *DevAuth) Authenticate(r *http.Request) (*Principal, error) {
-	p := &Principal{Name: "dev", MSPID: a.Organization, Scopes: Scopes}
+	p := &Principal{Name: "dev", MSPID: a.Organization, Operator: true, Scopes: Scopes}
 	if v := r.Header.Get(HeaderUser); v != "" {
 		if err := CheckUser(HeaderUser, v); err != nil {
 			return nil, err
@@ -46,7 +46,7 @@ func (a *DevAuth) Authenticate(r *http.Request) (*Principal, error) {
 		if a.Known != nil && !a.Known(v) {
 			return nil, invalid(HeaderOrganization, fmt.Sprintf("there is no organisation %q", v))
 		}
-		p.MSPID = v
+		p.MSPID, p.Operator = v, false
 	}
 	if v := r.Header.Get(HeaderAttributes); v != "" {
 		attributes, err := ParseAttributes(v)

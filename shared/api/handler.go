@@ -10,9 +10,12 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"peerless/shared/organization"
 )
 
 // Config is what the API serves.
@@ -155,7 +158,34 @@ func (h *Handler) admit(scope Scope, q *request) (*Principal, error) {
 			return nil, err
 		}
 	}
-	return principal, principal.allow(scope, q.channel, q.chaincode)
+	if err := principal.allow(scope, q.channel, q.chaincode); err != nil {
+		return nil, err
+	}
+	return principal, h.join(q.Context(), principal, q.channel)
+}
+
+// join makes the platform's operator a member of a channel: see Principal.Operator. Where no member's users are made here it stays
+// who it is, and the channel refuses what is for members.
+func (h *Handler) join(ctx context.Context, p *Principal, name string) error {
+	if !p.Operator || name == "" {
+		return nil
+	}
+	channel, err := h.Gateway.Channel(ctx, name)
+	if err != nil {
+		return err
+	}
+	members := channel.Config().Members()
+	own := p.MSPID
+	if slices.Contains(members, own) {
+		return nil
+	}
+	for _, p.MSPID = range members {
+		if _, err := p.Signer(); !errors.Is(err, organization.ErrNoAuthority) {
+			return err
+		}
+	}
+	p.MSPID = own
+	return nil
 }
 
 // fail answers with the problem of err. What the server is to blame for is logged.

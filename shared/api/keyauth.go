@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -15,10 +16,12 @@ type Tokens interface {
 
 // KeyAuth takes "Authorization: Bearer pk_…", an API key of Keys, and other bearer tokens if it has Tokens.
 type KeyAuth struct {
-	Keys   *Keys
-	Signer SignerFunc
-	Tokens Tokens           // nil: none but keys
-	Now    func() time.Time // nil: time.Now
+	Keys *Keys
+	// Organization is the platform's own, by MSP id: who administers with a key of it is an operator (Principal.Operator). Empty: nobody is.
+	Organization string
+	Signer       SignerFunc
+	Tokens       Tokens           // nil: none but keys
+	Now          func() time.Time // nil: time.Now
 }
 
 var _ Authenticator = (*KeyAuth)(nil)
@@ -84,6 +87,7 @@ func (a *KeyAuth) principal(ctx context.Context, token string, now time.Time) (*
 	return &Principal{
 		Name: key.User, MSPID: key.Organization, Attributes: key.Attributes, Tenant: key.Tenant,
 		Scopes: key.Scopes, Channels: key.Channels, Chaincodes: key.Chaincodes,
+		Operator: a.Organization != "" && key.Organization == a.Organization && key.Tenant == "" && slices.Contains(key.Scopes, ScopeAdmin),
 	}, nil
 }
 

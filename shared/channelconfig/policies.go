@@ -96,6 +96,15 @@ func newRule(configured *common.Policy, others func(sub string) []*rule) (*rule,
 	}
 }
 
+// Members returns the MSP ids of the application organisations, in the configuration's order.
+func (c *Config) Members() []string {
+	members := make([]string, len(c.Organizations))
+	for i, o := range c.Organizations {
+		members[i] = o.MSPID
+	}
+	return members
+}
+
 // rule finds a policy by its path, absolute ("/Channel/Application/Writers") or from the channel on.
 func (c *Config) rule(path string) *rule {
 	if below, ok := strings.CutPrefix(path, "/Channel/"); ok {

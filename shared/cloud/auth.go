@@ -14,7 +14,7 @@ func authenticator(config Config, n *node.Node) (api.Authenticator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("PEERLESS_ADMIN_KEY_HASH: %w", err)
 	}
-	auth := &api.KeyAuth{Keys: keys, Signer: n.User}
+	auth := &api.KeyAuth{Keys: keys, Organization: n.Organization, Signer: n.User}
 	if config.Issuer == "" {
 		return auth, nil
 	}

@@ -95,7 +95,7 @@ func openAWS(ctx context.Context, config Config, logger *slog.Logger) (*Platform
 		return nil, err
 	}
 	serve := api.Config{
-		Auth: auth, Deployer: &function.Deployer{Functions: functions, Gateway: n.Gateway}, NoStreams: true,
+		Auth: auth, Deployer: &function.Deployer{Functions: functions, Gateway: n.Gateway, Operator: n.Operator}, NoStreams: true,
 		Healthy: func(ctx context.Context) error {
 			if err := dynamodb.Check(ctx, tables, config.Ledger); err != nil {
 				return err

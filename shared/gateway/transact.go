@@ -8,6 +8,7 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
@@ -116,7 +117,11 @@ func (s *Service) prepare(ctx context.Context, stage string, r Request, nonce []
 		return nil, err
 	}
 	if err := allowed(channel, channelconfig.PathWriters, r.User.Serialized); err != nil {
-		return nil, &Error{Kind: Forbidden, Stage: stage, Code: codes.PermissionDenied, Message: err.Error(), Cause: err}
+		message := err.Error()
+		if members := channel.Config().Members(); !slices.Contains(members, r.User.MSPID) {
+			message = fmt.Sprintf("%s is not a member of channel %s: call as a user of %s", r.User.MSPID, r.Channel, strings.Join(members, " or "))
+		}
+		return nil, &Error{Kind: Forbidden, Stage: stage, Code: codes.PermissionDenied, Message: message, Cause: err}
 	}
 	endorsers, err := s.endorsers(channel, r.User.MSPID, r.Organizations)
 	if err != nil {

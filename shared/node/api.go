@@ -13,6 +13,7 @@ import (
 	"peerless/shared/collection"
 	"peerless/shared/deploy"
 	"peerless/shared/gateway"
+	"peerless/shared/msp"
 )
 
 // Handler returns the node's HTTP API behind an authenticator. heartbeat is the API's; 0 is its default.
@@ -83,7 +84,7 @@ func (d deployer) Deploy(ctx context.Context, by *api.Principal, channel string,
 			return nil, installError(err)
 		}
 	}
-	creator, err := by.Signer()
+	creator, err := d.creator(ctx, by, channel)
 	if err != nil {
 		return nil, err
 	}
@@ -94,8 +95,16 @@ func (d deployer) Deploy(ctx context.Context, by *api.Principal, channel string,
 	return d.chaincode(channel, defined)
 }
 
+// creator signs the definitions that a principal asks for.
+func (d deployer) creator(ctx context.Context, by *api.Principal, channel string) (*msp.Signer, error) {
+	if by.Operator {
+		return d.Operator(ctx, channel)
+	}
+	return by.Signer()
+}
+
 func (d deployer) Remove(ctx context.Context, by *api.Principal, channel, name string) error {
-	creator, err := by.Signer()
+	creator, err := d.creator(ctx, by, channel)
 	if err != nil {
 		return err
 	}

@@ -99,7 +99,7 @@ func (n *Node) applyChaincode(ctx context.Context, channel string, c *manifest.C
 	if wanted.Version == "" {
 		wanted.Version = a.hash[:versionDigits]
 	}
-	creator, err := n.operator(ctx, channel)
+	creator, err := n.Operator(ctx, channel)
 	if err != nil {
 		return change, err
 	}

@@ -256,17 +256,14 @@ func (n *Node) User(mspID, name string, attributes map[string]string) (*msp.Sign
 	return o.User(name, attributes)
 }
 
-// operator signs definitions: for an organisation of the channel that the platform holds the authority of, its own before
+// Operator signs definitions: for an organisation of the channel that the platform holds the authority of, its own before
 // others; for the ordering organisation if there is none.
-func (n *Node) operator(ctx context.Context, channel string) (*msp.Signer, error) {
+func (n *Node) Operator(ctx context.Context, channel string) (*msp.Signer, error) {
 	c, err := n.Gateway.Channel(ctx, channel)
 	if err != nil {
 		return nil, err
 	}
-	ids := make([]string, 0, len(c.Config().Organizations)+1)
-	for _, o := range c.Config().Organizations {
-		ids = append(ids, o.MSPID)
-	}
+	ids := c.Config().Members()
 	if i := slices.Index(ids, n.Organization); i > 0 {
 		ids[0], ids[i] = ids[i], ids[0]
 	}
@@ -287,7 +284,7 @@ func (n *Node) operator(ctx context.Context, channel string) (*msp.Signer, error
 // name keeps what it had if the package cannot be built or started. An empty name is the package's label, an empty version the
 // beginning of the package's hash.
 func (n *Node) Deploy(ctx context.Context, channel string, pkg []byte, d gateway.Definition) (gateway.Definition, error) {
-	creator, err := n.operator(ctx, channel)
+	creator, err := n.Operator(ctx, channel)
 	if err != nil {
 		return d, err
 	}
@@ -320,7 +317,7 @@ func (n *Node) DeployInProcess(ctx context.Context, channel string, contract shi
 	if d.Version == "" {
 		d.Version = "1"
 	}
-	creator, err := n.operator(ctx, channel)
+	creator, err := n.Operator(ctx, channel)
 	if err != nil {
 		return d, err
 	}
@@ -353,7 +350,7 @@ func (n *Node) bind(ctx context.Context, creator *msp.Signer, channel string, d 
 
 // Remove takes a chaincode's definition back and stops it. Its state and history stay.
 func (n *Node) Remove(ctx context.Context, channel, name string) error {
-	creator, err := n.operator(ctx, channel)
+	creator, err := n.Operator(ctx, channel)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"peerless/shared/chaincode"
 	"peerless/shared/collection"
 	"peerless/shared/gateway"
+	"peerless/shared/msp"
 )
 
 // Language is what the API shows of a chaincode that runs as a function.
@@ -19,6 +20,8 @@ const Language = "function"
 type Deployer struct {
 	Functions *Manager
 	Gateway   *gateway.Service
+	// Operator returns who signs the definitions of a channel that the platform's operator asks for. Nil: the operator itself.
+	Operator func(ctx context.Context, channel string) (*msp.Signer, error)
 }
 
 var _ api.Deployer = (*Deployer)(nil)
@@ -38,7 +41,7 @@ func (d *Deployer) Deploy(ctx context.Context, by *api.Principal, channel string
 	if err != nil {
 		return nil, err
 	}
-	creator, err := by.Signer()
+	creator, err := d.creator(ctx, by, channel)
 	if err != nil {
 		return nil, err
 	}
@@ -67,9 +70,17 @@ func (d *Deployer) Deploy(ctx context.Context, by *api.Principal, channel string
 	return nil, err
 }
 
+// creator signs the definitions that a principal asks for.
+func (d *Deployer) creator(ctx context.Context, by *api.Principal, channel string) (*msp.Signer, error) {
+	if by.Operator && d.Operator != nil {
+		return d.Operator(ctx, channel)
+	}
+	return by.Signer()
+}
+
 // Remove takes the definition back, and then the binding. The function stays, for who made it to delete.
 func (d *Deployer) Remove(ctx context.Context, by *api.Principal, channel, name string) error {
-	creator, err := by.Signer()
+	creator, err := d.creator(ctx, by, channel)
 	if err != nil {
 		return err
 	}
