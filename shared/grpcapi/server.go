@@ -35,6 +35,10 @@ const (
 	MaxStreams = 2500
 )
 
+// workers serve calls one after the other on stacks that have grown already: verifying a signature needs more than a new goroutine has.
+// What comes while all are busy gets a goroutine of its own.
+const workers = 64
+
 // A Config says how a server is reached. The zero value works.
 type Config struct {
 	// MSPID is the organisation as whose gateway the server answers. Empty: the one whose MSP id is the host that the client asks
@@ -64,6 +68,7 @@ func New(service *gateway.Service, config Config) *Server {
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.NumStreamWorkers(workers),
 		grpc.UnaryInterceptor(unary.unary), grpc.StreamInterceptor(streams.stream),
 	}
 	if config.TLS != nil {
