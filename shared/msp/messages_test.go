@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/hyperledger/fabric-protos-go-apiv2/gateway"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"google.golang.org/protobuf/proto"
 
@@ -44,6 +45,29 @@ func TestSignaturesOfProposals(t *testing.T) {
 		if err := id.Verify(p.Signed.ProposalBytes, p.Signed.Signature); !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v", name, err, want)
 		}
+	}
+}
+
+// The question that a real client signed for the outcome of its transaction.
+func TestSignatureOfStatusRequest(t *testing.T) {
+	t.Parallel()
+	signed, request := message(t, "gateway-commit-status-request.pb", &gateway.SignedCommitStatusRequest{}), &gateway.CommitStatusRequest{}
+	if err := proto.Unmarshal(signed.Request, request); err != nil {
+		t.Fatal(err)
+	}
+	submitted := message(t, "gateway-submit-request.pb", &gateway.SubmitRequest{})
+	if request.ChannelId != submitted.ChannelId || request.TransactionId != submitted.TransactionId {
+		t.Errorf("it asks for %s on %s, and %s was submitted on %s", request.TransactionId, request.ChannelId, submitted.TransactionId, submitted.ChannelId)
+	}
+	id, err := network(t).Identify(request.Identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := id.Verify(signed.Request, signed.Signature); err != nil {
+		t.Errorf("its signature: %v", err)
+	}
+	if err := id.Verify(append(signed.Request, 0), signed.Signature); !errors.Is(err, msp.ErrSignature) {
+		t.Errorf("the signature of a longer one: %v", err)
 	}
 }
 

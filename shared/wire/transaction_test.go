@@ -153,6 +153,29 @@ func TestNewTransactionPayload(t *testing.T) {
 	}
 }
 
+// What the real gateway answered a client, made again of the client's request and the endorsements in the answer.
+func TestEndorseResponse(t *testing.T) {
+	t.Parallel()
+	request := goldenMessage(t, "gateway-endorse-request.pb", &gateway.EndorseRequest{})
+	p, err := wire.ParseProposal(request.ProposedTransaction)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.TxID != request.TransactionId || p.Channel != request.ChannelId {
+		t.Errorf("the proposal is %s on %s, the request says %s on %s", p.TxID, p.Channel, request.TransactionId, request.ChannelId)
+	}
+	answer := goldenMessage(t, "gateway-endorse-response.pb", &gateway.EndorseResponse{}).GetPreparedTransaction()
+	tx, _ := wire.ParseEnvelope(marshal(t, answer))
+	if tx == nil {
+		t.Fatal("the answer is no transaction")
+	}
+	payload, err := wire.NewTransactionPayload(p, tx.ResponsePayload, tx.Endorsements)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "payload", payload, answer.Payload)
+}
+
 func marshal(t testing.TB, m proto.Message) []byte {
 	t.Helper()
 	raw, err := proto.Marshal(m)
