@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
+	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset"
 	"github.com/hyperledger/fabric-protos-go-apiv2/orderer"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"google.golang.org/grpc"
@@ -17,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"peerless/shared/channelconfig"
+	"peerless/shared/collection"
 	"peerless/shared/gateway"
 	"peerless/shared/ledger"
 	"peerless/shared/msp"
@@ -37,21 +39,43 @@ var _ peer.DeliverServer = (*deliver)(nil)
 // stream is what the three calls have in common.
 type stream = grpc.BidiStreamingServer[common.Envelope, peer.DeliverResponse]
 
+// A show makes of a block what its reader gets.
+type show func(context.Context, *seekRequest, *common.Block) (*peer.DeliverResponse, error)
+
 func (d *deliver) Deliver(s peer.Deliver_DeliverServer) error {
-	return d.serve(s, func(block *common.Block) (*peer.DeliverResponse, error) {
+	return d.serve(s, func(_ context.Context, _ *seekRequest, block *common.Block) (*peer.DeliverResponse, error) {
 		return &peer.DeliverResponse{Type: &peer.DeliverResponse_Block{Block: block}}, nil
 	})
 }
 
 func (d *deliver) DeliverFiltered(s peer.Deliver_DeliverFilteredServer) error {
-	return d.serve(s, func(block *common.Block) (*peer.DeliverResponse, error) {
+	return d.serve(s, func(_ context.Context, _ *seekRequest, block *common.Block) (*peer.DeliverResponse, error) {
 		filtered, err := wire.FilterBlock(block)
 		return &peer.DeliverResponse{Type: &peer.DeliverResponse_FilteredBlock{FilteredBlock: filtered}}, err
 	})
 }
 
+// DeliverWithPrivateData gives each block with the private data that the client's organisation holds: as its own peer would, by
+// whatever gateway it came.
+func (d *deliver) DeliverWithPrivateData(s peer.Deliver_DeliverWithPrivateDataServer) error {
+	return d.serve(s, func(ctx context.Context, r *seekRequest, block *common.Block) (*peer.DeliverResponse, error) {
+		sets, err := r.channel.PrivateData(ctx, block, r.reader.MSPID, func(static *peer.StaticCollectionConfig) bool {
+			read, _ := collection.Access(static, r.reader)
+			return read
+		})
+		if err != nil {
+			return nil, err
+		}
+		both := &peer.BlockAndPrivateData{Block: block, PrivateDataMap: make(map[uint64]*rwset.TxPvtReadWriteSet, len(sets))}
+		for position, set := range sets {
+			both.PrivateDataMap[position] = set.Message()
+		}
+		return &peer.DeliverResponse{Type: &peer.DeliverResponse_BlockAndPrivateData{BlockAndPrivateData: both}}, nil
+	})
+}
+
 // serve answers one envelope after the other, until one fails.
-func (d *deliver) serve(s stream, show func(*common.Block) (*peer.DeliverResponse, error)) error {
+func (d *deliver) serve(s stream, show show) error {
 	ctx, cancel := context.WithCancel(s.Context())
 	defer cancel()
 	defer context.AfterFunc(d.closing, cancel)()
@@ -107,7 +131,7 @@ func (d *deliver) ended(err error) error {
 }
 
 // blocks sends the blocks that an envelope asks for. The status says how that ended; an error ends the stream.
-func (d *deliver) blocks(ctx context.Context, s stream, envelope *common.Envelope, show func(*common.Block) (*peer.DeliverResponse, error)) (common.Status, error) {
+func (d *deliver) blocks(ctx context.Context, s stream, envelope *common.Envelope, show show) (common.Status, error) {
 	request, code := d.request(ctx, envelope)
 	if code != common.Status_SUCCESS {
 		return code, nil
@@ -141,7 +165,7 @@ func (d *deliver) blocks(ctx context.Context, s stream, envelope *common.Envelop
 		if !request.permitted(time.Now()) {
 			return common.Status_FORBIDDEN, nil
 		}
-		response, err := show(block)
+		response, err := show(ctx, request, block)
 		if err != nil {
 			return d.failed("block", err)
 		}
@@ -169,6 +193,7 @@ type seekRequest struct {
 	seek    *orderer.SeekInfo
 	creator []byte
 	checked *channelconfig.Config // by which the creator was last found to be a reader
+	reader  *msp.Identity         // the creator, of that configuration
 	expires time.Time             // the creator's certificate
 }
 
@@ -217,7 +242,7 @@ func (r *seekRequest) permitted(now time.Time) bool {
 		if err != nil || !config.Satisfied(channelconfig.PathReaders, []*msp.Identity{reader}) {
 			return false
 		}
-		r.checked, r.expires = config, reader.Cert.NotAfter
+		r.checked, r.reader, r.expires = config, reader, reader.Cert.NotAfter
 	}
 	return !now.After(r.expires)
 }

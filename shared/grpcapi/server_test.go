@@ -58,7 +58,7 @@ func start(t *testing.T) *served {
 		if err := n.Close(); err != nil {
 			t.Errorf("close: %v", err)
 		}
-		audit := ledger.Audit{Store: store, Channel: "trade", Scratch: mem.New(mem.Config{})}
+		audit := ledger.Audit{Store: store, Channel: "trade", Scratch: mem.New(mem.Config{}), Keys: n.Organizations}
 		if _, err := audit.Run(context.Background()); err != nil {
 			t.Errorf("audit: %v", err)
 		}

@@ -35,8 +35,8 @@ func (s PrivateSet) Of(namespace string, c *CollectionSet) []byte {
 	return nil
 }
 
-// Marshal returns the set as a rwset.TxPvtReadWriteSet.
-func (s PrivateSet) Marshal() ([]byte, error) {
+// Message returns the set as Fabric's message. What it holds is the set's.
+func (s PrivateSet) Message() *rwset.TxPvtReadWriteSet {
 	message := &rwset.TxPvtReadWriteSet{DataModel: rwset.TxReadWriteSet_KV}
 	var ns *rwset.NsPvtReadWriteSet
 	for i := range s {
@@ -46,7 +46,12 @@ func (s PrivateSet) Marshal() ([]byte, error) {
 		}
 		ns.CollectionPvtRwset = append(ns.CollectionPvtRwset, &rwset.CollectionPvtReadWriteSet{CollectionName: s[i].Collection, Rwset: s[i].Raw})
 	}
-	raw, err := proto.Marshal(message)
+	return message
+}
+
+// Marshal returns the set as a rwset.TxPvtReadWriteSet.
+func (s PrivateSet) Marshal() ([]byte, error) {
+	raw, err := proto.Marshal(s.Message())
 	if err != nil {
 		return nil, fmt.Errorf("marshal private set: %w", err)
 	}
