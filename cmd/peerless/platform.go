@@ -77,7 +77,7 @@ func openPlatform(o opening, logger *slog.Logger) (*platform, error) {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", o.data, err), store.Close())
 	}
 	p := &platform{Node: n, store: store}
-	if p.queue, err = queue.Open(context.Background(), queue.Config{Store: store.Records(), Handler: n.QueueHandler(), Logger: logger}); err != nil {
+	if p.queue, err = queue.Open(context.Background(), queue.Config{Store: queue.Sealed(store.Records(), n.Sealer), Handler: n.QueueHandler(), Logger: logger}); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", o.data, err), p.Close())
 	}
 	return p, nil

@@ -5,6 +5,7 @@ import (
 
 	"peerless/shared/queue"
 	"peerless/shared/queue/queuetest"
+	"peerless/shared/secret"
 	"peerless/shared/store/mem"
 	"peerless/shared/store/pebble"
 )
@@ -19,6 +20,15 @@ func TestMem(t *testing.T) {
 	queuetest.TestStore(t, func(*testing.T) queuetest.Backend {
 		s := &mem.Records{}
 		open := func() queue.Store { return s }
+		return queuetest.Backend{Open: open, Reopen: open}
+	})
+}
+
+func TestSealed(t *testing.T) {
+	t.Parallel()
+	queuetest.TestStore(t, func(*testing.T) queuetest.Backend {
+		s, sealer := &mem.Records{}, secret.NewKey()
+		open := func() queue.Store { return queue.Sealed(s, sealer) }
 		return queuetest.Backend{Open: open, Reopen: open}
 	})
 }
