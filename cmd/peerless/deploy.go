@@ -17,7 +17,7 @@ import (
 
 type deployConfig struct {
 	channel, name, version, policy, collections, platform string
-	source                                                bool
+	source, initRequired                                  bool
 	out                                                   string // a file
 	memory                                                int32
 }
@@ -50,6 +50,7 @@ stack's adapter beside the unmodified program. Credentials and region are AWS's 
 	f.StringVar(&config.version, "version", "", "its version (default: made of its content)")
 	f.StringVar(&config.policy, "policy", "", "who must endorse, in Fabric's notation (default: the channel's majority)")
 	f.StringVar(&config.collections, "collections", "", "a file of private data collections, as Fabric has it")
+	f.BoolVar(&config.initRequired, "init-required", false, "the chaincode's Init must be called first: peerless submit --is-init")
 	f.StringVar(&config.platform, "platform", "", "what to build for, such as linux/arm64 (default: this machine; with --stack, what its functions run on)")
 	f.BoolVar(&config.source, "source", false, "send the source, for the server to build")
 	f.StringVar(&config.out, "package-only", "", "write the function's zip to this file, and deploy nothing")
@@ -104,7 +105,7 @@ func readCollections(name string) (string, error) {
 
 // spec is what the platform is told.
 func (c *deployConfig) spec() client.DeploySpec {
-	return client.DeploySpec{Channel: c.channel, Name: c.name, Version: c.version, Policy: c.policy, Collections: c.collections}
+	return client.DeploySpec{Channel: c.channel, Name: c.name, Version: c.version, Policy: c.policy, Collections: c.collections, InitRequired: c.initRequired}
 }
 
 // readPackage reads a package or a zip, or makes a package of a directory. It fills what the flags left open.

@@ -27,6 +27,7 @@ func (in *invocation) addFlags(cmd *cobra.Command) {
 	addChannel(cmd, &in.call.Channel)
 	f := cmd.Flags()
 	f.StringArrayVar(&in.transient, "transient", nil, "NAME=VALUE or NAME=@FILE, seen by the contract and never recorded; may be repeated")
+	f.BoolVar(&in.call.IsInit, "is-init", false, "call the chaincode's Init, which a definition with init-required wants first")
 	f.StringVar(&in.argsFile, "args-file", "", "a file, or - for standard input, with a JSON array of strings: arguments that follow those of the command line")
 	in.caller.addTo(cmd)
 }

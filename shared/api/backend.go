@@ -87,8 +87,9 @@ type DeploySpec struct {
 	Policy   string // in Fabric's notation; empty: the channel's majority
 	Sequence int64  // 0: the next one
 	// Collections of private data, in Fabric's JSON; empty: none.
-	Collections string
-	Function    Function
+	Collections  string
+	InitRequired bool // the chaincode's Init must be called first
+	Function     Function
 	// Indexes of rich queries, of a Function: a package has its own.
 	Indexes []string
 }
@@ -108,6 +109,8 @@ type Chaincode struct {
 	Policy    string `json:"policy,omitempty"`    // empty: the channel's majority
 	PackageID string `json:"packageId,omitempty"` // label:hash of the package installed; empty if it runs elsewhere
 	Language  string `json:"language,omitempty"`  // the package's type: golang, binary, ccaas; or in-process, or function
+	// InitRequired: the chaincode's Init must be called, once for each version, before anything else.
+	InitRequired bool `json:"initRequired,omitempty"`
 	// Collections of private data, as Fabric's file has them.
 	Collections json.RawMessage `json:"collections,omitempty"`
 }

@@ -54,7 +54,7 @@ type upload struct {
 // maxField is the size of a form's field other than the package.
 const maxField = 64 << 10
 
-// decodeUpload takes a package as the body, with name, version, policy, collections and sequence in the query; or a form
+// decodeUpload takes a package as the body, with name, version, policy, collections, sequence and initRequired in the query; or a form
 // (multipart/form-data) with these fields, in any order, before the file "package". What the package is, its first bytes
 // say, not its content type. JSON names a function instead, that was made before: see decodeFunction.
 func decodeUpload(q *request) (*upload, error) {
@@ -67,7 +67,7 @@ func decodeUpload(q *request) (*upload, error) {
 		return nil, &http.MaxBytesError{Limit: MaxPackage}
 	}
 	in := &upload{channel: q.channel}
-	query, err := parseQuery(q.Request, "name", "version", "policy", "collections", "sequence")
+	query, err := parseQuery(q.Request, "name", "version", "policy", "collections", "sequence", "initRequired")
 	if err != nil {
 		return nil, err
 	}
@@ -147,13 +147,15 @@ func (in *upload) decodeFunction(q *request) error {
 			digits := r.literal()
 			r.pos += len(digits)
 			err = in.set(name, digits)
+		case "initRequired":
+			in.spec.InitRequired, err = r.boolean(name)
 		case "name", "version", "policy", "collections":
 			var value string
 			if value, err = r.text(name); err == nil {
 				err = in.set(name, value)
 			}
 		default:
-			err = unknown(name, "function, qualifier, packageId, name, version, policy, collections, indexes, sequence")
+			err = unknown(name, "function, qualifier, packageId, name, version, policy, collections, indexes, sequence, initRequired")
 		}
 		return err
 	})
@@ -194,8 +196,14 @@ func (in *upload) set(name, value string) error {
 			return invalid(name, "the sequence must be a number from 1 on")
 		}
 		in.spec.Sequence = n
+	case "initRequired":
+		required, err := strconv.ParseBool(value)
+		if err != nil {
+			return invalid(name, "initRequired must be true or false")
+		}
+		in.spec.InitRequired = required
 	default:
-		return unknown(name, "name, version, policy, collections, sequence, and then the file package")
+		return unknown(name, "name, version, policy, collections, sequence, initRequired, and then the file package")
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ import (
 // refuses.
 func FuzzInvocation(f *testing.F) {
 	for _, seed := range []string{
-		`{"function":"f","args":["a","\u00e9\n\ud83d\ude00"],"transient":{"k":"AP8="},"organizations":["o"]}`,
+		`{"function":"f","args":["a","\u00e9\n\ud83d\ude00"],"transient":{"k":"AP8="},"organizations":["o"],"isInit":true}`,
 		` { "args" : null , "function" : "" } `, `{"function":"f","function":"g"}`, `{"function":"\ud800"}`, `{"function":1}`, `{`, `[]`, "{\"function\":\"\xff\"}",
 	} {
 		f.Add([]byte(seed))
@@ -38,6 +38,7 @@ func FuzzInvocation(f *testing.F) {
 			Args          []string
 			Transient     map[string][]byte
 			Organizations []string
+			IsInit        bool
 		}
 		d := json.NewDecoder(bytes.NewReader(body))
 		d.DisallowUnknownFields()
@@ -48,7 +49,7 @@ func FuzzInvocation(f *testing.F) {
 		for i, arg := range in.args {
 			args[i] = string(arg)
 		}
-		same := want.Function != nil && in.function == *want.Function && slices.Equal(args, want.Args) && slices.Equal(in.organizations, want.Organizations) &&
+		same := want.Function != nil && in.function == *want.Function && slices.Equal(args, want.Args) && slices.Equal(in.organizations, want.Organizations) && in.init == want.IsInit &&
 			maps.EqualFunc(in.transient, want.Transient, func(a, b []byte) bool { return bytes.Equal(a, b) })
 		if !same {
 			t.Errorf("got %+v, encoding/json has %+v", in, want)

@@ -17,6 +17,7 @@ type invocation struct {
 	args               [][]byte
 	transient          map[string][]byte
 	organizations      []string
+	init               bool
 	idempotencyKey     string
 }
 
@@ -55,8 +56,10 @@ func (in *invocation) parse(body []byte) error {
 			in.transient, err = r.blobs(name)
 		case "organizations":
 			in.organizations, err = r.names(name)
+		case "isInit":
+			in.init, err = r.boolean(name)
 		default:
-			err = unknown(name, "function, args, transient, organizations")
+			err = unknown(name, "function, args, transient, organizations, isInit")
 		}
 		return err
 	})
@@ -115,7 +118,7 @@ func (in *invocation) request(p *Principal) (gateway.Request, error) {
 	}
 	return gateway.Request{
 		Channel: in.channel, Chaincode: in.chaincode, Function: in.function, Args: in.args, Transient: in.transient,
-		User: user, IdempotencyKey: in.idempotencyKey, Organizations: in.organizations,
+		User: user, IdempotencyKey: in.idempotencyKey, Organizations: in.organizations, Init: in.init,
 	}, nil
 }
 

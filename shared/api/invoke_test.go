@@ -28,7 +28,7 @@ func TestSubmit(t *testing.T) {
 		return &gateway.Outcome{TransactionID: apitest.TxID, Block: 12, Response: &peer.Response{Status: 200, Payload: []byte(`{"b":1,"a":2}`)}}, nil
 	}
 	h := newHandler(t, fake)
-	a := do(t, h, "POST", submitPath, `{"function":"CreateAsset","args":["a1","","é\u00e9\n","{\"x\":1}"],"transient":{"k":"AP8="},"organizations":["Org2MSP"]}`,
+	a := do(t, h, "POST", submitPath, `{"function":"CreateAsset","args":["a1","","é\u00e9\n","{\"x\":1}"],"transient":{"k":"AP8="},"organizations":["Org2MSP"],"isInit":true}`,
 		"Content-Type: application/json", "Idempotency-Key: order 7", "X-Peerless-User: alice", "X-Peerless-Attributes: role=auditor")
 	if want := `{"transactionId":"` + apitest.TxID + `","blockNumber":12,"code":"VALID","result":{"b":1,"a":2}}` + "\n"; a.status != 200 || string(a.body) != want {
 		t.Errorf("got %d %s, want %s", a.status, a.body, want)
@@ -40,7 +40,7 @@ func TestSubmit(t *testing.T) {
 	want := gateway.Request{
 		Channel: "alpha", Chaincode: "probe", Function: "CreateAsset",
 		Args: [][]byte{[]byte("a1"), {}, []byte("éé\n"), []byte(`{"x":1}`)}, Transient: map[string][]byte{"k": {0, 255}},
-		IdempotencyKey: "order 7", Organizations: []string{"Org2MSP"},
+		IdempotencyKey: "order 7", Organizations: []string{"Org2MSP"}, Init: true,
 	}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("request (-got +want):\n%s", diff)
@@ -125,7 +125,7 @@ func TestBadBodies(t *testing.T) {
 		{"{\"function\":\"\xff\"}", "", `not valid UTF-8`},
 		{`{"function":"f","function":"g"}`, "function", `"function" is given twice`},
 		{`{"function":"f","f\u0075nction":"g"}`, "function", `"function" is given twice`},
-		{`{"function":"f","arguments":[]}`, "arguments", `unknown field "arguments": there are function, args, transient, organizations`},
+		{`{"function":"f","arguments":[]}`, "arguments", `unknown field "arguments": there are function, args, transient, organizations, isInit`},
 		{`{"function":"f","Args":[]}`, "Args", `unknown field`},
 		{`{"function":"f","transient":{"k":1}}`, "transient.k", `"transient.k" must be a string`},
 		{`{"function":"f","transient":{"k":"%%"}}`, "transient.k", `must be base64`},
@@ -134,6 +134,8 @@ func TestBadBodies(t *testing.T) {
 		{`{"function":"f","transient":{"k":"","k":""}}`, "transient.k", `given twice`},
 		{`{"function":"f","transient":[]}`, "transient", `must be an object, not a list`},
 		{`{"function":` + strings.Repeat(`{"a":`, 100000), "function", `must be a string, not an object`},
+		{`{"function":"f","isInit":"true"}`, "isInit", `must be true or false, not a string`},
+		{`{"function":"f","isInit":tru}`, "isInit", ``},
 		{`{"function":"f","organizations":[1]}`, "organizations[0]", `must be a string`},
 	} {
 		a := do(t, h, "POST", submitPath, c.body, "Content-Type: application/json")

@@ -226,6 +226,19 @@ func (r *jsonReader) looksLikeValue() bool {
 }
 
 // wrongType says what was found where want should be. A number or a boolean for a string gets the hint to quote it.
+// boolean reads true or false at path.
+func (r *jsonReader) boolean(path string) (bool, error) {
+	r.skipSpace()
+	for _, value := range []bool{true, false} {
+		text := strconv.FormatBool(value)
+		if bytes.HasPrefix(r.data[r.pos:], []byte(text)) {
+			r.pos += len(text)
+			return value, nil
+		}
+	}
+	return false, r.wrongType(path, "true or false")
+}
+
 func (r *jsonReader) wrongType(path, want string) error {
 	found, hint := "", ""
 	switch c := r.peek(); {

@@ -103,7 +103,7 @@ func (h *Handler) enqueue(ctx context.Context, p *Principal, in *queued) (*accep
 	}
 	m := &queue.Message{
 		Version: queue.Version, ID: request.IdempotencyKey, TransactionID: txID, Channel: in.channel, Chaincode: in.chaincode,
-		Function: in.function, Args: make([]string, len(in.args)), Transient: in.transient, Organizations: in.organizations,
+		Function: in.function, Args: make([]string, len(in.args)), Transient: in.transient, Organizations: in.organizations, IsInit: in.init,
 		User: p.Name, Organization: p.MSPID, Attributes: p.Attributes,
 	}
 	for i, arg := range in.args {

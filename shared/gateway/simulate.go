@@ -75,6 +75,9 @@ func (s *Service) simulate(ctx context.Context, channel *ledger.Channel, view le
 		e.cause = err
 		return nil, e
 	}
+	if err := run.initialize(ctx, definition, p.Input.GetIsInit()); err != nil {
+		return nil, executionError(p.TxID, err)
+	}
 	result, err := run.execute(ctx, p.Chaincode, p.Input, p.Input.GetIsInit())
 	if err != nil {
 		return nil, executionError(p.TxID, err)
@@ -137,6 +140,9 @@ func executionError(txID string, err error) *endorserError {
 	case errors.Is(err, chaincode.ErrCrashed):
 		e.kind = ChaincodeCrashed
 		e.message = fmt.Sprintf("error in simulation: failed to execute transaction %s: error sending: %v", txID, chaincode.ErrCrashed)
+	case errors.Is(err, errInvocation):
+		e.kind = InvalidRequest
+		e.message = fmt.Sprintf("error in simulation: failed to execute transaction %s: %v", txID, err)
 	case errors.Is(err, chaincode.ErrTimeout):
 		e.kind = ChaincodeTimeout
 		e.message = fmt.Sprintf("error in simulation: failed to execute transaction %s: error sending: %v", txID, chaincode.ErrTimeout)
@@ -227,10 +233,14 @@ func (r *run) call(ctx context.Context, channel, name string, input *peer.Chainc
 		defer view.Close()
 		callee = &run{Service: r.Service, proposal: r.proposal, mspID: r.mspID, channel: other, view: view, tx: simulate.New(view, r.proposal.TxID)}
 	}
-	if _, err := callee.invocable(ctx, name); err != nil {
-		return nil, fmt.Errorf("execute failed: invalid invocation: [channel %s] failed to get chaincode container info for %s: %w", callee.channel.Name(), name, err)
+	definition, err := callee.invocable(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("execute failed: %w: [channel %s] failed to get chaincode container info for %s: %w", errInvocation, callee.channel.Name(), name, err)
 	}
-	result, err := callee.execute(ctx, name, input, false)
+	if err := callee.initialize(ctx, definition, input.GetIsInit()); err != nil {
+		return nil, fmt.Errorf("execute failed: %w", err)
+	}
+	result, err := callee.execute(ctx, name, input, input.GetIsInit())
 	if err == nil {
 		err = callee.tx.Err()
 	}

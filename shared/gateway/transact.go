@@ -138,6 +138,7 @@ func (c *call) propose(nonce []byte) error {
 	args = append(append(args, []byte(r.Function)), r.Args...)
 	proposal, err := wire.NewProposal(wire.ProposalSpec{
 		Channel: r.Channel, Chaincode: r.Chaincode, Args: args, Transient: r.Transient, Creator: r.User.Serialized, Nonce: nonce, Timestamp: c.Clock(),
+		IsInit: r.Init,
 	})
 	if err != nil {
 		return invalidArgument(c.stage, "%v", err)

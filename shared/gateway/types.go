@@ -23,6 +23,7 @@ type Request struct {
 	Function           string
 	Args               [][]byte          // without the function's name
 	Transient          map[string][]byte // seen by the contract, never recorded
+	Init               bool              // call the chaincode's Init, which its definition requires first
 	User               *msp.Signer       // who calls
 
 	// IdempotencyKey makes the transaction's nonce, and so its id: a repeat by the same user gets the first outcome. Empty:

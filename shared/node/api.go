@@ -88,7 +88,7 @@ func (d deployer) Deploy(ctx context.Context, by *api.Principal, channel string,
 	if err != nil {
 		return nil, err
 	}
-	defined, err := d.deploy(ctx, creator, channel, raw, gateway.Definition{Name: spec.Name, Version: spec.Version, Policy: spec.Policy, Sequence: spec.Sequence, Collections: collections})
+	defined, err := d.deploy(ctx, creator, channel, raw, gateway.Definition{Name: spec.Name, Version: spec.Version, Policy: spec.Policy, Sequence: spec.Sequence, InitRequired: spec.InitRequired, Collections: collections})
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ func (d deployer) Chaincode(ctx context.Context, channel, name string) (*api.Cha
 
 // chaincode joins what a channel defines with what is installed for it here.
 func (d deployer) chaincode(channel string, definition gateway.Definition) (*api.Chaincode, error) {
-	c := &api.Chaincode{Name: definition.Name, Version: definition.Version, Sequence: definition.Sequence, Policy: definition.Policy}
+	c := &api.Chaincode{Name: definition.Name, Version: definition.Version, Sequence: definition.Sequence, Policy: definition.Policy, InitRequired: definition.InitRequired}
 	var err error
 	if c.Collections, err = collection.Format(definition.Collections); err != nil {
 		return nil, err

@@ -41,6 +41,7 @@ type Message struct {
 	Args          []string          `json:"args,omitempty"`
 	Transient     map[string][]byte `json:"transient,omitempty"`     // base64 in JSON
 	Organizations []string          `json:"organizations,omitempty"` // that endorse; empty: what the policy needs
+	IsInit        bool              `json:"isInit,omitempty"`        // call the chaincode's Init
 
 	User         string            `json:"user,omitempty"`         // default DefaultUser
 	Organization string            `json:"organization,omitempty"` // MSP id; default: the platform's own
@@ -115,7 +116,7 @@ func Format(m *Message) ([]byte, error) {
 func (m *Message) Request(user *msp.Signer) gateway.Request {
 	r := gateway.Request{
 		Channel: m.Channel, Chaincode: m.Chaincode, Function: m.Function, Transient: m.Transient,
-		User: user, IdempotencyKey: m.ID, Organizations: m.Organizations,
+		User: user, IdempotencyKey: m.ID, Organizations: m.Organizations, Init: m.IsInit,
 	}
 	for _, arg := range m.Args {
 		r.Args = append(r.Args, []byte(arg))

@@ -30,12 +30,13 @@ type Channel struct {
 
 // A Chaincode is one that a channel defines.
 type Chaincode struct {
-	Name      string `json:"name"`
-	Version   string `json:"version"`
-	Sequence  int64  `json:"sequence"`
-	Policy    string `json:"policy,omitempty"`
-	PackageID string `json:"packageId,omitempty"`
-	Language  string `json:"language,omitempty"`
+	Name         string `json:"name"`
+	Version      string `json:"version"`
+	Sequence     int64  `json:"sequence"`
+	Policy       string `json:"policy,omitempty"`
+	PackageID    string `json:"packageId,omitempty"`
+	Language     string `json:"language,omitempty"`
+	InitRequired bool   `json:"initRequired,omitempty"`
 	// Collections of private data, as Fabric's file has them.
 	Collections json.RawMessage `json:"collections,omitempty"`
 }
@@ -90,6 +91,7 @@ type DeploySpec struct {
 	Channel, Name, Version, Policy string
 	Sequence                       int64
 	Collections                    string // of private data, in Fabric's JSON
+	InitRequired                   bool   // the chaincode's Init must be called first
 }
 
 // Deploy sends a package, a Fabric .tar.gz or a function zip, as it is read, and returns when the chaincode answers.
@@ -102,6 +104,9 @@ func (c *Client) Deploy(ctx context.Context, spec DeploySpec, pkg io.Reader) (*C
 	}
 	if spec.Sequence != 0 {
 		fields.Set("sequence", strconv.FormatInt(spec.Sequence, 10))
+	}
+	if spec.InitRequired {
+		fields.Set("initRequired", "true")
 	}
 	path, contentType := channelPath(spec.Channel)+"/chaincodes", "application/octet-stream"
 	switch {
@@ -146,7 +151,8 @@ func (c *Client) DeployFunction(ctx context.Context, spec DeploySpec, function F
 		Collections string   `json:"collections,omitempty"`
 		Indexes     []string `json:"indexes,omitempty"`
 		Sequence    int64    `json:"sequence,omitempty"`
-	}{function, spec.Name, spec.Version, spec.Policy, spec.Collections, indexes, spec.Sequence}
+		Init        bool     `json:"initRequired,omitempty"`
+	}{function, spec.Name, spec.Version, spec.Policy, spec.Collections, indexes, spec.Sequence, spec.InitRequired}
 	out := &Chaincode{}
 	return result(out, c.post(ctx, channelPath(spec.Channel)+"/chaincodes", in, out))
 }

@@ -15,6 +15,7 @@ type Call struct {
 	Args          []string          `json:"args"`
 	Transient     map[string][]byte `json:"transient,omitempty"`
 	Organizations []string          `json:"organizations,omitempty"` // who endorses; empty: what the policy needs
+	IsInit        bool              `json:"isInit,omitempty"`        // call the chaincode's Init, which its definition requires first
 
 	// IdempotencyKey makes a repeat return the first outcome: 1 to 255 printable ASCII characters. Submit only.
 	IdempotencyKey string `json:"-"`

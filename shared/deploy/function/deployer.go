@@ -143,7 +143,7 @@ func bindError(err error) error {
 
 // define reads a spec.
 func define(spec api.DeploySpec) (gateway.Definition, error) {
-	d := gateway.Definition{Name: spec.Name, Version: spec.Version, Policy: spec.Policy, Sequence: spec.Sequence, Indexes: spec.Indexes}
+	d := gateway.Definition{Name: spec.Name, Version: spec.Version, Policy: spec.Policy, Sequence: spec.Sequence, InitRequired: spec.InitRequired, Indexes: spec.Indexes}
 	var err error
 	if d.Collections, err = collection.Parse([]byte(spec.Collections)); err != nil {
 		return d, invalid("collections", "%v", err)
@@ -153,7 +153,7 @@ func define(spec api.DeploySpec) (gateway.Definition, error) {
 
 // show joins what a channel defines with what runs it, which may be nothing.
 func show(d gateway.Definition, binding Binding) (*api.Chaincode, error) {
-	c := &api.Chaincode{Name: d.Name, Version: d.Version, Sequence: d.Sequence, Policy: d.Policy, PackageID: binding.PackageID}
+	c := &api.Chaincode{Name: d.Name, Version: d.Version, Sequence: d.Sequence, Policy: d.Policy, InitRequired: d.InitRequired, PackageID: binding.PackageID}
 	if binding.Function != "" {
 		c.Language = Language
 	}
