@@ -34,6 +34,7 @@ nothing. Another source, policy or collections file makes a new definition of th
       chaincodes:
         - name: asset
           source: contracts/asset           # or a .tar.gz, or {address: host:port, tls: {rootCert: ca.pem}}
+          sources: {Org2MSP: contracts/other} # what an organisation runs instead
           policy: AND('Org1MSP.peer','Org2MSP.peer')
           collections: collections.json
 

@@ -331,7 +331,7 @@ type timedHosts struct {
 	spent time.Duration
 }
 
-func (h *timedHosts) Host(context.Context, string, string) (host.Host, error) { return h, nil }
+func (h *timedHosts) Host(context.Context, string, string, string) (host.Host, error) { return h, nil }
 
 func (h *timedHosts) Execute(ctx context.Context, inv *host.Invocation) (*host.Result, error) {
 	begin := time.Now()

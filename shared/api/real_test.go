@@ -53,7 +53,7 @@ func (notes) Invoke(stub shim.ChaincodeStubInterface) *peer.Response {
 
 type oneHost struct{ host chaincode.Host }
 
-func (h oneHost) Host(_ context.Context, _, name string) (chaincode.Host, error) {
+func (h oneHost) Host(_ context.Context, _, name, _ string) (chaincode.Host, error) {
 	if name != "notes" {
 		return nil, fmt.Errorf("chaincode %s: %w", name, ledger.ErrNotFound)
 	}

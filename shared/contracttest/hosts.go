@@ -19,7 +19,7 @@ type hosts struct {
 
 var _ gateway.Chaincodes = (*hosts)(nil)
 
-func (h *hosts) Host(_ context.Context, _, name string) (chaincode.Host, error) {
+func (h *hosts) Host(_ context.Context, _, name, _ string) (chaincode.Host, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	host, ok := h.running[name]

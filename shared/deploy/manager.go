@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -54,8 +55,9 @@ type Manager struct {
 
 	mu       sync.Mutex
 	closed   bool
-	bindings map[Name]*runner
-	runners  map[string]*runner // of bound packages, by id
+	bindings map[binding]*runner // replaced, never changed
+	hosts    map[binding]*bound  // of the bindings; those of one chaincode that lead to one runner share a host
+	runners  map[string]*runner  // of bound packages, by id
 	closing  sync.WaitGroup
 }
 
@@ -71,6 +73,12 @@ func (n Name) check() error {
 
 func (n Name) String() string { return n.Channel + "/" + n.Chaincode }
 
+// A binding is a name as one organisation's endorser runs it.
+type binding struct {
+	Name
+	mspID string // empty: every organisation that has no binding of its own
+}
+
 // Open opens the deployments in a directory, which it makes if need be. Nothing is started before it is called.
 func Open(dir string, config Config) (*Manager, error) {
 	if config.Logger == nil {
@@ -80,7 +88,7 @@ func Open(dir string, config Config) (*Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open deployments: %w", err)
 	}
-	m := &Manager{dir: dir, config: config, bindings: map[Name]*runner{}, runners: map[string]*runner{}}
+	m := &Manager{dir: dir, config: config, bindings: map[binding]*runner{}, runners: map[string]*runner{}}
 	for _, sub := range []string{m.packagesDir(), m.programsDir()} {
 		if err := os.MkdirAll(sub, 0o700); err != nil {
 			return nil, fmt.Errorf("open deployments: %w", err)
@@ -90,14 +98,15 @@ func Open(dir string, config Config) (*Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open deployments: %w", err)
 	}
+	services := map[Name][]*runner{}
 	for _, b := range saved {
-		r := m.newRunner(b.Package, b.Service)
-		if b.Package != "" {
-			r = m.packageRunner(b.Package)
+		r := m.runnerOf(Target{b.Package, b.Service}, services[b.binding().Name])
+		if r.service != nil {
+			services[b.binding().Name] = append(services[b.binding().Name], r)
 		}
-		r.users++
-		m.bindings[b.Name()] = r
+		m.bindings[b.binding()] = r
 	}
+	m.hosts = m.hostsOf(m.bindings)
 	return m, nil
 }
 
@@ -111,41 +120,92 @@ func (m *Manager) packageRunner(id string) *runner {
 	return r
 }
 
-// Bind makes a chaincode of a channel run an installed package, and returns when the package runs. What the name ran before
-// finishes its transactions and is closed when nothing else uses it. If the package does not start, the name keeps what it
-// has.
-func (m *Manager) Bind(ctx context.Context, channel, name, packageID string) error {
-	key := Name{channel, name}
-	if err := key.check(); err != nil {
-		return err
-	}
-	if !exists(m.packagePath(packageID)) {
-		return fmt.Errorf("bind %s: package %q: %w", key, packageID, ErrNotFound)
-	}
-	m.mu.Lock()
-	if m.closed {
-		m.mu.Unlock()
-		return errClosed
-	}
-	r := m.packageRunner(packageID)
-	r.users++
-	m.mu.Unlock()
-	return m.bind(ctx, key, r)
+// A Target is what a binding leads to: an installed package, or a service.
+type Target struct {
+	Package string      // id; empty for a service
+	Service *Connection // nil for a package
 }
 
-// BindService makes a chaincode of a channel run as the service at an address, and returns when it has answered. Bindings
-// to services survive a restart as those to packages do. The service may register with any name.
+// Equal reports whether two targets are the same package, or the same service reached in the same way.
+func (t Target) Equal(other Target) bool {
+	if t.Service == nil || other.Service == nil {
+		return t.Service == other.Service && t.Package == other.Package
+	}
+	return *t.Service == *other.Service
+}
+
+// Bind makes a chaincode of a channel run an installed package for every organisation: see BindEach.
+func (m *Manager) Bind(ctx context.Context, channel, name, packageID string) error {
+	return m.BindEach(ctx, channel, name, map[string]Target{"": {Package: packageID}})
+}
+
+// BindService makes a chaincode of a channel run as the service at an address, for every organisation: see BindEach. The service
+// may register with any name.
 func (m *Manager) BindService(ctx context.Context, channel, name string, connection Connection) error {
+	return m.BindEach(ctx, channel, name, map[string]Target{"": {Service: &connection}})
+}
+
+// BindEach makes a chaincode of a channel run these targets, and returns when they run and services have answered. They are by
+// MSP id, and the one under "" is for every organisation without its own. What the name ran before finishes its transactions and is
+// closed when nothing else uses it. If a target does not start, the name keeps what it has. Bindings survive a restart.
+func (m *Manager) BindEach(ctx context.Context, channel, name string, targets map[string]Target) error {
 	key := Name{channel, name}
 	if err := key.check(); err != nil {
 		return err
 	}
-	if err := connection.check(); err != nil {
-		return fmt.Errorf("bind %s: %w: %w", key, ErrInvalidPackage, err)
+	runners := make(map[string]*runner, len(targets))
+	var services []*runner // two organisations may be served by one
+	for _, mspID := range slices.Sorted(maps.Keys(targets)) {
+		r, err := m.targetRunner(targets[mspID], services)
+		if err != nil {
+			m.unuseAll(runners)
+			return fmt.Errorf("bind %s: %w", key, err)
+		}
+		if r.service != nil {
+			services = append(services, r)
+		}
+		runners[mspID] = r
 	}
-	r := m.newRunner("", &connection)
+	return m.bind(ctx, key, runners)
+}
+
+// targetRunner returns the runner of a target, which counts as used.
+func (m *Manager) targetRunner(t Target, services []*runner) (*runner, error) {
+	if t.Service != nil {
+		if err := t.Service.check(); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalidPackage, err)
+		}
+	} else if !exists(m.packagePath(t.Package)) {
+		return nil, fmt.Errorf("package %q: %w", t.Package, ErrNotFound)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil, errClosed
+	}
+	return m.runnerOf(t, services), nil
+}
+
+// runnerOf returns the runner of a target, which counts as used: one for each package, and one of services for each service. It
+// needs mu, except in Open.
+func (m *Manager) runnerOf(t Target, services []*runner) *runner {
+	var r *runner
+	if t.Service == nil {
+		r = m.packageRunner(t.Package)
+	} else if i := slices.IndexFunc(services, func(r *runner) bool { return *r.service == *t.Service }); i >= 0 {
+		r = services[i]
+	} else {
+		r = m.newRunner("", t.Service)
+	}
 	r.users++
-	return m.bind(ctx, key, r)
+	return r
+}
+
+// unuseAll takes back a use of each runner.
+func (m *Manager) unuseAll(runners map[string]*runner) {
+	for _, r := range runners {
+		m.unuse(r)
+	}
 }
 
 // BindHost makes a chaincode of a channel run on a host, a contract linked into this program. The host is the manager's
@@ -165,7 +225,7 @@ func (m *Manager) BindHost(channel, name string, host chaincode.Host, label stri
 	}
 	r.users++
 	m.mu.Unlock()
-	return m.bind(context.Background(), key, r)
+	return m.bind(context.Background(), key, map[string]*runner{"": r})
 }
 
 // hostRunner returns the runner that a host has already, nil if it has none. It needs mu.
@@ -181,39 +241,57 @@ func (m *Manager) hostRunner(host chaincode.Host) *runner {
 	return nil
 }
 
-// bind gives a name to a runner that counts the binding as a user already.
-func (m *Manager) bind(ctx context.Context, key Name, r *runner) error {
-	err := r.start(ctx)
+// bind gives a name to runners, by MSP id, that count the bindings as users already.
+func (m *Manager) bind(ctx context.Context, key Name, runners map[string]*runner) error {
+	var err error
+	for _, mspID := range slices.Sorted(maps.Keys(runners)) {
+		if err = runners[mspID].start(ctx); err != nil {
+			break
+		}
+	}
 	if err == nil {
-		err = m.change(func(bindings map[Name]*runner) (*runner, error) {
-			old := bindings[key]
-			bindings[key] = r
+		err = m.change(func(bindings map[binding]*runner) ([]*runner, error) {
+			old := take(bindings, key)
+			for mspID, r := range runners {
+				bindings[binding{key, mspID}] = r
+			}
 			return old, nil
 		})
 	}
 	if err != nil {
-		m.unuse(r)
+		m.unuseAll(runners)
 		return fmt.Errorf("bind %s: %w", key, err)
 	}
 	return nil
 }
 
+// take removes a name's bindings and returns their runners.
+func take(bindings map[binding]*runner, key Name) []*runner {
+	var taken []*runner
+	for b, r := range bindings {
+		if b.Name == key {
+			taken = append(taken, r)
+			delete(bindings, b)
+		}
+	}
+	return taken
+}
+
 // Unbind takes a name off its channel. Running transactions finish. ErrNotFound if nothing is bound to it.
 func (m *Manager) Unbind(_ context.Context, channel, name string) error {
 	key := Name{channel, name}
-	return m.change(func(bindings map[Name]*runner) (*runner, error) {
-		old := bindings[key]
-		if old == nil {
+	return m.change(func(bindings map[binding]*runner) ([]*runner, error) {
+		old := take(bindings, key)
+		if len(old) == 0 {
 			return nil, fmt.Errorf("unbind %s: %w", key, ErrNotFound)
 		}
-		delete(bindings, key)
 		return old, nil
 	})
 }
 
-// change replaces the bindings: what edit makes of a copy is durable first, then in use. The runner that edit returns has
-// lost a binding.
-func (m *Manager) change(edit func(map[Name]*runner) (*runner, error)) error {
+// change replaces the bindings: what edit makes of a copy is durable first, then in use. The runners that edit returns have
+// lost a binding each.
+func (m *Manager) change(edit func(map[binding]*runner) ([]*runner, error)) error {
 	m.changes.Lock()
 	defer m.changes.Unlock()
 	m.mu.Lock()
@@ -221,10 +299,8 @@ func (m *Manager) change(edit func(map[Name]*runner) (*runner, error)) error {
 		m.mu.Unlock()
 		return errClosed
 	}
-	bindings := make(map[Name]*runner, len(m.bindings)+1)
-	for key, r := range m.bindings {
-		bindings[key] = r
-	}
+	bindings := make(map[binding]*runner, len(m.bindings)+1)
+	maps.Copy(bindings, m.bindings)
 	m.mu.Unlock()
 	old, err := edit(bindings)
 	if err != nil {
@@ -234,30 +310,53 @@ func (m *Manager) change(edit func(map[Name]*runner) (*runner, error)) error {
 		return fmt.Errorf("save the bindings: %w", err)
 	}
 	m.mu.Lock()
-	m.bindings = bindings
+	m.bindings, m.hosts = bindings, m.hostsOf(bindings)
 	m.mu.Unlock()
-	if old != nil {
-		m.unuse(old)
+	for _, r := range old {
+		m.unuse(r)
 	}
 	return nil
 }
 
-// Host returns what runs a chaincode of a channel: always the latest binding of the name, which is looked up at each
-// execution. Its Close does nothing. ErrNotFound if nothing is bound to the name.
-func (m *Manager) Host(_ context.Context, channel, name string) (chaincode.Host, error) {
+// hostsOf returns the hosts of bindings.
+func (m *Manager) hostsOf(bindings map[binding]*runner) map[binding]*bound {
+	type program struct {
+		Name
+		runner *runner
+	}
+	hosts, known := make(map[binding]*bound, len(bindings)), make(map[program]*bound)
+	for b, r := range bindings {
+		host := known[program{b.Name, r}]
+		if host == nil {
+			host = &bound{m, b}
+			known[program{b.Name, r}] = host
+		}
+		hosts[b] = host
+	}
+	return hosts
+}
+
+// Host returns what runs a chaincode of a channel for an organisation, the same host for organisations that run the same. It is
+// always the latest binding, which is looked up at each execution. Its Close does nothing. ErrNotFound if nothing is bound to the
+// name.
+func (m *Manager) Host(_ context.Context, channel, name, mspID string) (chaincode.Host, error) {
 	key := Name{channel, name}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.bindings[key] == nil {
+	host := m.hosts[binding{key, mspID}]
+	if host == nil {
+		host = m.hosts[binding{Name: key}]
+	}
+	if host == nil {
 		return nil, fmt.Errorf("chaincode %s: %w", key, ErrNotFound)
 	}
-	return &bound{m, key}, nil
+	return host, nil
 }
 
-// bound is a name as a host.
+// bound is a binding as a host.
 type bound struct {
 	manager *Manager
-	name    Name
+	binding binding
 }
 
 var _ chaincode.Host = (*bound)(nil)
@@ -265,7 +364,7 @@ var _ chaincode.Host = (*bound)(nil)
 func (b *bound) Close() error { return nil }
 
 func (b *bound) Execute(ctx context.Context, inv *chaincode.Invocation) (*chaincode.Result, error) {
-	r, err := b.manager.use(b.name)
+	r, err := b.manager.use(b.binding)
 	if err != nil {
 		return nil, err
 	}
@@ -277,16 +376,19 @@ func (b *bound) Execute(ctx context.Context, inv *chaincode.Invocation) (*chainc
 	return host.Execute(ctx, inv)
 }
 
-// use returns the runner of a name and keeps it from being closed until unuse.
-func (m *Manager) use(key Name) (*runner, error) {
+// use returns the runner of a binding and keeps it from being closed until unuse.
+func (m *Manager) use(b binding) (*runner, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
 		return nil, errClosed
 	}
-	r := m.bindings[key]
+	r := m.bindings[b]
 	if r == nil {
-		return nil, fmt.Errorf("chaincode %s: %w", key, ErrNotFound)
+		r = m.bindings[binding{Name: b.Name}]
+	}
+	if r == nil {
+		return nil, fmt.Errorf("chaincode %s: %w", b.Name, ErrNotFound)
 	}
 	r.users++
 	return r, nil
@@ -354,14 +456,16 @@ func (m *Manager) Installed() ([]Installation, error) {
 	m.mu.Lock()
 	bindings := m.bindings // replaced, never changed
 	m.mu.Unlock()
-	for key, r := range bindings {
+	for b, r := range bindings {
 		i := installed[r]
 		if i == nil {
 			i = r.installation()
 			installed[r] = i
 			all = append(all, i)
 		}
-		i.Bindings = append(i.Bindings, key)
+		if !slices.Contains(i.Bindings, b.Name) {
+			i.Bindings = append(i.Bindings, b.Name)
+		}
 	}
 	for _, id := range ids {
 		if !slices.ContainsFunc(all, func(i *Installation) bool { return i.Package == id }) {
@@ -380,11 +484,11 @@ func (m *Manager) Installed() ([]Installation, error) {
 	return result, nil
 }
 
-// Binding returns what is bound to a name, ErrNotFound if nothing is.
+// Binding returns what is bound to a name for organisations without a binding of their own, ErrNotFound if nothing is.
 func (m *Manager) Binding(channel, name string) (Installation, error) {
 	key := Name{channel, name}
 	m.mu.Lock()
-	r := m.bindings[key]
+	r := m.bindings[binding{Name: key}]
 	m.mu.Unlock()
 	if r == nil {
 		return Installation{}, fmt.Errorf("chaincode %s: %w", key, ErrNotFound)
@@ -394,10 +498,17 @@ func (m *Manager) Binding(channel, name string) (Installation, error) {
 	return *i, nil
 }
 
-// Reaches reports whether a name is bound to the service with this connection, without a package.
-func (m *Manager) Reaches(channel, name string, connection Connection) bool {
+// Targets returns what a name runs, as BindEach was given it, empty if nothing is bound to it. A host that BindHost bound is the
+// zero Target.
+func (m *Manager) Targets(channel, name string) map[string]Target {
+	key := Name{channel, name}
+	targets := make(map[string]Target)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r := m.bindings[Name{channel, name}]
-	return r != nil && r.service != nil && *r.service == connection
+	for b, r := range m.bindings {
+		if b.Name == key {
+			targets[b.mspID] = Target{Package: r.id, Service: r.service}
+		}
+	}
+	return targets
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -109,7 +110,7 @@ func mustBind(t testing.TB, m *Manager, channel, name, id string) {
 // call runs a function and returns its payload.
 func call(t testing.TB, m *Manager, channel, name string, args ...string) (string, error) {
 	t.Helper()
-	host, err := m.Host(t.Context(), channel, name)
+	host, err := m.Host(t.Context(), channel, name, "")
 	if err != nil {
 		return "", err
 	}
@@ -244,6 +245,59 @@ func TestManagerSharesOneHost(t *testing.T) {
 	}
 	if err := m.Uninstall(t.Context(), id); !errors.Is(err, ErrNotFound) {
 		t.Errorf("uninstalled twice: %v, want %v", err, ErrNotFound)
+	}
+}
+
+// TestManagerOrganizations: organisations run packages of their own, those that run the same have one host, and so after a restart.
+func TestManagerOrganizations(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	m := open(t, dir, Config{})
+	one, two := mustInstall(t, m, contractPackage(t, "one_1")), mustInstall(t, m, contractPackage(t, "two_1"))
+	targets := map[string]Target{"": {Package: one}, "Org2MSP": {Package: two}, "Org3MSP": {Package: one}, "Org4MSP": {Package: two}}
+	if err := m.BindEach(t.Context(), "main", "basic", targets); err != nil {
+		t.Fatal(err)
+	}
+	check := func(when string) {
+		t.Helper()
+		hosts := map[string]chaincode.Host{}
+		for _, mspID := range []string{"Org1MSP", "Org2MSP", "Org3MSP", "Org4MSP"} {
+			host, err := m.Host(t.Context(), "main", "basic", mspID)
+			if err != nil {
+				t.Fatalf("%s: %v", when, err)
+			}
+			hosts[mspID] = host
+			label := map[string]string{"Org1MSP": "one_1", "Org2MSP": "two_1", "Org3MSP": "one_1", "Org4MSP": "two_1"}[mspID]
+			if got, err := execute(t, host, "main", "basic", "environment"); err != nil || !strings.Contains(got, "CORE_CHAINCODE_ID_NAME="+label+":") {
+				t.Errorf("%s: %s runs %q, %v; want package %s", when, mspID, got, err, label)
+			}
+		}
+		if hosts["Org1MSP"] != hosts["Org3MSP"] || hosts["Org2MSP"] != hosts["Org4MSP"] || hosts["Org1MSP"] == hosts["Org2MSP"] {
+			t.Errorf("%s: one host for each package is %v", when, hosts)
+		}
+		if got := m.Targets("main", "basic"); !maps.EqualFunc(got, targets, Target.Equal) {
+			t.Errorf("%s: targets %v", when, got)
+		}
+	}
+	check("bound")
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m = open(t, dir, Config{})
+	check("after a restart")
+	if err := m.BindEach(t.Context(), "main", "basic", map[string]Target{"": {Package: one}, "Org2MSP": {Package: "none:0"}}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a package that is not there: %v", err)
+	}
+	check("after a failure")
+	mustBind(t, m, "main", "basic", two) // for all of them
+	if got := m.Targets("main", "basic"); len(got) != 1 {
+		t.Errorf("targets %v", got)
+	}
+	if err := m.Unbind(t.Context(), "main", "basic"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Host(t.Context(), "main", "basic", "Org2MSP"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("after Unbind: %v", err)
 	}
 }
 
@@ -471,10 +525,10 @@ func TestManagerDamage(t *testing.T) {
 			}
 		}
 	}
-	if err := os.WriteFile(bindings, []byte(strings.Replace(string(raw), `"version": 2`, `"version": 3`, 1)), 0o600); err != nil {
+	if err := os.WriteFile(bindings, []byte(strings.Replace(string(raw), `"version": 2`, `"version": 4`, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir, Config{}); err == nil || !strings.Contains(err.Error(), "has version 3, this program knows 2") {
+	if _, err := Open(dir, Config{}); err == nil || !strings.Contains(err.Error(), "has version 4, this program knows 3") {
 		t.Errorf("a newer version: %v", err)
 	}
 }
@@ -492,7 +546,7 @@ func TestManagerNames(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, wire.ErrName)
 		}
 	}
-	if _, err := m.Host(t.Context(), "main", "absent"); !errors.Is(err, ErrNotFound) {
+	if _, err := m.Host(t.Context(), "main", "absent", "Org1MSP"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("host: %v, want %v", err, ErrNotFound)
 	}
 	for _, id := range []string{"", "absent", "../../etc:" + strings.Repeat("0", 64), "absent:" + strings.Repeat("0", 64)} {

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -288,21 +289,26 @@ func seal(program string) error {
 
 // A binding as it is written: one of Package and Service is there.
 type savedBinding struct {
-	Channel   string      `json:"channel"`
-	Chaincode string      `json:"chaincode"`
-	Package   string      `json:"package,omitempty"`
-	Service   *Connection `json:"service,omitempty"`
+	Channel      string      `json:"channel"`
+	Chaincode    string      `json:"chaincode"`
+	Organization string      `json:"organization,omitempty"` // MSP id; left out: of every one without its own
+	Package      string      `json:"package,omitempty"`
+	Service      *Connection `json:"service,omitempty"`
 }
 
-func (b savedBinding) Name() Name { return Name{b.Channel, b.Chaincode} }
+func (b savedBinding) binding() binding { return binding{Name{b.Channel, b.Chaincode}, b.Organization} }
 
 type savedBindings struct {
 	Version  int            `json:"version"`
 	Bindings []savedBinding `json:"bindings"`
 }
 
-// bindingsVersion is the form of bindings.json.
-const bindingsVersion = 2
+// The forms of bindings.json. One in which organisations have bindings of their own is not to be read by a program that does not know
+// of them.
+const (
+	bindingsVersion             = 2
+	bindingsVersionOrganization = 3
+)
 
 func (m *Manager) bindingsPath() string { return filepath.Join(m.dir, "bindings.json") }
 
@@ -316,8 +322,8 @@ func (m *Manager) loadBindings() ([]savedBinding, error) {
 	}
 	var saved savedBindings
 	err = sealed.Unmarshal(raw, &saved)
-	if saved.Version != 0 && saved.Version != bindingsVersion {
-		return nil, fmt.Errorf("%s has version %d, this program knows %d", m.bindingsPath(), saved.Version, bindingsVersion)
+	if saved.Version != 0 && saved.Version != bindingsVersion && saved.Version != bindingsVersionOrganization {
+		return nil, fmt.Errorf("%s has version %d, this program knows %d", m.bindingsPath(), saved.Version, bindingsVersionOrganization)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, m.bindingsPath(), err)
@@ -325,14 +331,19 @@ func (m *Manager) loadBindings() ([]savedBinding, error) {
 	return saved.Bindings, nil
 }
 
-func (m *Manager) saveBindings(bindings map[Name]*runner) error {
+func (m *Manager) saveBindings(bindings map[binding]*runner) error {
 	saved := savedBindings{Version: bindingsVersion, Bindings: []savedBinding{}}
 	for key, r := range bindings {
 		if r.id != "" || r.service != nil {
-			saved.Bindings = append(saved.Bindings, savedBinding{Channel: key.Channel, Chaincode: key.Chaincode, Package: r.id, Service: r.service})
+			if key.mspID != "" {
+				saved.Version = bindingsVersionOrganization
+			}
+			saved.Bindings = append(saved.Bindings, savedBinding{key.Channel, key.Chaincode, key.mspID, r.id, r.service})
 		}
 	}
-	slices.SortFunc(saved.Bindings, func(a, b savedBinding) int { return strings.Compare(a.Name().String(), b.Name().String()) })
+	slices.SortFunc(saved.Bindings, func(a, b savedBinding) int {
+		return cmp.Or(strings.Compare(a.binding().String(), b.binding().String()), strings.Compare(a.Organization, b.Organization))
+	})
 	raw, err := sealed.Marshal(saved)
 	if err != nil {
 		return err

@@ -37,12 +37,39 @@ func (e *Endpoint) Evaluate(ctx context.Context, request *gateway.EvaluateReques
 	proposal, failure := e.admit(ctx, channel, request.GetProposedTransaction())
 	var sim *simulation
 	if failure == nil {
-		sim, failure = e.read(ctx, channel, proposal, asked[0].MSPID)
+		sim, failure, asked = e.readFrom(ctx, channel, proposal, asked)
 	}
 	if failure != nil {
 		return nil, evaluateError(failure, request.GetTransactionId(), asked)
 	}
 	return &gateway.EvaluateResponse{Result: sim.response}, nil
+}
+
+// readFrom has the first of the endorsers that can be reached run a proposal. It returns that one and those after it.
+func (s *Service) readFrom(ctx context.Context, channel *ledger.Channel, p *wire.Proposal, asked []*organization.Endorser) (*simulation, *endorserError, []*organization.Endorser) {
+	for {
+		sim, failure := s.readAs(ctx, channel, p, asked[0])
+		if failure == nil || !failure.unreachable || len(asked) == 1 {
+			return sim, failure, asked
+		}
+		asked = asked[1:]
+	}
+}
+
+// readAs has an endorser run a proposal: one that runs elsewhere on a state that is not older than the channel is now.
+func (s *Service) readAs(ctx context.Context, channel *ledger.Channel, p *wire.Proposal, endorser *organization.Endorser) (*simulation, *endorserError) {
+	if endorser.Local() {
+		return s.read(ctx, channel, p, endorser.MSPID)
+	}
+	height, err := channel.Height(ctx)
+	if err != nil {
+		return nil, viewError(err)
+	}
+	sim, failure := s.ask(ctx, channel, height, p, endorser)
+	if failure == nil {
+		failure = responseError(sim.response)
+	}
+	return sim, failure
 }
 
 // evaluators returns the endorsers that could answer, the gateway's own first.

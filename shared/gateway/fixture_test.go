@@ -21,10 +21,13 @@ import (
 	"peerless/shared/store/mem"
 )
 
-// hosts are the chaincodes of a test, by channel and name.
+// hosts are the chaincodes of a test, by channel and name, and the organisation if it has its own.
 type hosts map[string]chaincode.Host
 
-func (h hosts) Host(_ context.Context, channel, name string) (chaincode.Host, error) {
+func (h hosts) Host(_ context.Context, channel, name, mspID string) (chaincode.Host, error) {
+	if host := h[channel+"/"+name+"/"+mspID]; host != nil {
+		return host, nil
+	}
 	if host := h[channel+"/"+name]; host != nil {
 		return host, nil
 	}

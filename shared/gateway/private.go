@@ -1,9 +1,7 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -98,36 +96,4 @@ func needsOutsiders(sim *simulation) *Error {
 	}
 	return &Error{Kind: EndorsementPolicyFailure, Stage: "endorse", Code: codes.FailedPrecondition, Message: fmt.Sprintf(
 		"requires endorsement from organisation(s) that are not in the distribution policy of the private data collection(s): %v; retry specifying trusted organisation(s) to protect transient data", protected)}
-}
-
-var errDiffer = errors.New("ProposalResponsePayloads do not match")
-
-// agree runs a proposal again as each of the named endorsers after the first that holds other private values than it does, where
-// that matters: such an endorser fails, or comes to the same.
-func (s *Service) agree(ctx context.Context, channel *ledger.Channel, view ledger.View, p *wire.Proposal, sim *simulation, endorsers []*organization.Endorser) (*organization.Endorser, *endorserError) {
-	for _, other := range endorsers[1:] {
-		differs := false
-		for _, use := range sim.collections {
-			static, err := s.find(ctx, channel, view, use)
-			if err != nil {
-				return other, viewError(err)
-			}
-			members := collection.Members(static)
-			differs = differs || use.Read && slices.Contains(members, other.MSPID) != slices.Contains(members, endorsers[0].MSPID)
-		}
-		if !differs {
-			continue
-		}
-		again, failure := s.simulate(ctx, channel, view, p, other.MSPID)
-		if failure == nil {
-			failure = responseError(again.response)
-		}
-		if failure == nil && !(bytes.Equal(again.results, sim.results) && proto.Equal(again.response, sim.response) && proto.Equal(again.event, sim.event)) {
-			failure = rejected(EndorsementPolicyFailure, errDiffer, "%v", errDiffer)
-		}
-		if failure != nil {
-			return other, failure
-		}
-	}
-	return nil, nil
 }

@@ -37,8 +37,9 @@ const (
 
 // Chaincodes says where chaincodes run.
 type Chaincodes interface {
-	// Host returns what runs a channel's chaincode, or an error wrapping ledger.ErrNotFound if nothing is installed for it.
-	Host(ctx context.Context, channel, chaincode string) (chaincode.Host, error)
+	// Host returns what runs a channel's chaincode for an organisation, or an error wrapping ledger.ErrNotFound if nothing is
+	// installed for it. Hosts are compared: organisations with one host run the same, and it is run once for all of them.
+	Host(ctx context.Context, channel, chaincode, mspID string) (chaincode.Host, error)
 }
 
 // Organizations knows who endorses for organisations.
@@ -53,6 +54,8 @@ type Config struct {
 	Chaincodes    Chaincodes
 	Organizations Organizations
 
+	// Remote asks endorsers that run elsewhere. Default: none is asked.
+	Remote Remote
 	// StateDatabase is the one that contracts are to find: CouchDB, the default, answers rich queries, LevelDB refuses them. It is
 	// the store's state either way.
 	StateDatabase string

@@ -27,9 +27,21 @@ type simulation struct {
 	results  []byte      // the read-write set's bytes
 	height   uint64      // blocks in the state it ran on
 
+	mspID   string            // the organisation as whose endorser it was run
+	ran     []execution       // by which hosts; none of a system chaincode, or if it ran elsewhere
+	one     [1]execution      // holds most transactions' ran
+	away    *peer.Endorsement // nil if it ran here
+	payload []byte            // that endorsers sign; nil until it is made
+
 	private     wire.PrivateSet          // what was written to collections
 	collections []simulate.CollectionUse // those touched
 	queries     *wire.RWSet              // what queries of private data saw, nil if there were none
+}
+
+// An execution is which host ran a chaincode.
+type execution struct {
+	channel, chaincode string
+	host               chaincode.Host
 }
 
 // An endorserError is why an endorser did not endorse, as a peer would put it. Peers of other organisations are asked again
@@ -44,6 +56,8 @@ type endorserError struct {
 	said    string // the chaincode's message
 	limit   int
 	cause   error
+
+	unreachable bool // it runs elsewhere, and gave no answer
 }
 
 func (e *endorserError) Error() string { return e.message }
@@ -61,7 +75,9 @@ func (s *Service) simulate(ctx context.Context, channel *ledger.Channel, view le
 		return s.query(ctx, channel.Name(), view, p), nil
 	}
 	tx := simulate.New(view, p.TxID)
-	run := &run{Service: s, proposal: p, mspID: mspID, channel: channel, view: view, tx: tx}
+	sim := &simulation{mspID: mspID, height: view.Savepoint()}
+	sim.ran = sim.one[:0]
+	run := &run{Service: s, proposal: p, mspID: mspID, channel: channel, view: view, tx: tx, sim: sim}
 	definition, err := run.invocable(ctx, p.Chaincode)
 	if errors.Is(err, ledger.ErrUnavailable) {
 		return nil, executionError(p.TxID, err)
@@ -85,7 +101,7 @@ func (s *Service) simulate(ctx context.Context, channel *ledger.Channel, view le
 	if err := tx.Err(); err != nil {
 		return nil, executionError(p.TxID, err) // whatever the contract made of what it could not read
 	}
-	sim := &simulation{response: result.Response, version: definition.Version, height: view.Savepoint()}
+	sim.response, sim.version = result.Response, definition.Version
 	if sim.response.Status >= errorThreshold {
 		return sim, nil
 	}
@@ -170,6 +186,7 @@ type run struct {
 	channel  *ledger.Channel
 	view     ledger.View
 	tx       *simulate.Tx
+	sim      *simulation // what comes of it
 }
 
 // invocable reads the chaincode's definition: that read makes a transaction endorsed before a change of it invalid.
@@ -196,10 +213,11 @@ func (e *undefinedError) Unwrap() error { return ledger.ErrNotFound }
 
 // execute runs one chaincode in the transaction.
 func (r *run) execute(ctx context.Context, name string, input *peer.ChaincodeInput, isInit bool) (*chaincode.Result, error) {
-	host, err := r.Chaincodes.Host(ctx, r.channel.Name(), name)
+	host, err := r.Chaincodes.Host(ctx, r.channel.Name(), name, r.mspID)
 	if err != nil {
 		return nil, err
 	}
+	r.sim.ran = append(r.sim.ran, execution{r.channel.Name(), name, host})
 	ctx, cancel := context.WithTimeout(ctx, r.ChaincodeTime)
 	defer cancel()
 	return host.Execute(ctx, &chaincode.Invocation{
@@ -231,7 +249,7 @@ func (r *run) call(ctx context.Context, channel, name string, input *peer.Chainc
 			return nil, err
 		}
 		defer view.Close()
-		callee = &run{Service: r.Service, proposal: r.proposal, mspID: r.mspID, channel: other, view: view, tx: simulate.New(view, r.proposal.TxID)}
+		callee = &run{Service: r.Service, proposal: r.proposal, mspID: r.mspID, channel: other, view: view, tx: simulate.New(view, r.proposal.TxID), sim: r.sim}
 	}
 	definition, err := callee.invocable(ctx, name)
 	if err != nil {

@@ -29,7 +29,8 @@ func (s *Service) EvaluateTransaction(ctx context.Context, r Request) (*Answer, 
 	if err != nil {
 		return nil, err
 	}
-	sim, failure := s.read(ctx, c.channel, c.proposal, c.endorsers[0].MSPID)
+	sim, failure, asked := s.readFrom(ctx, c.channel, c.proposal, c.endorsers)
+	c.endorsers = asked
 	if failure != nil {
 		return nil, c.failed(failure, evaluateError)
 	}
@@ -170,8 +171,9 @@ func (s *Service) transact(ctx context.Context, c *call) (*Outcome, error) {
 	}
 	for attempt := 1; ; attempt++ {
 		submission, sim, err := c.simulated(ctx)
-		if (errors.Is(err, chaincode.ErrDuplicate) || errors.Is(err, simulate.ErrStale)) && attempt < s.Attempts {
-			// An earlier try of this transaction, given up for time, still runs; or the state changed under it.
+		if (errors.Is(err, chaincode.ErrDuplicate) || errors.Is(err, simulate.ErrStale)) && attempt < s.Attempts || errors.Is(err, errBehind) && attempt < stateAttempts {
+			// An earlier try of this transaction, given up for time, still runs; or the state changed under it, or an endorser elsewhere
+			// has another.
 			if err := again(); err != nil {
 				return nil, err
 			}
@@ -242,7 +244,7 @@ func (c *call) simulated(ctx context.Context) (*ledger.Submission, *simulation, 
 	view, err := c.channel.Draft(ctx, c.tried)
 	for attempt := 1; err == nil; attempt++ {
 		height, fixed := view.Savepoint(), view.Fixed()
-		submission, sim, refusal := c.over(ctx, view)
+		submission, sim, refusal := c.over(ctx, view, false)
 		view.Close()
 		var e *Error
 		if fixed || attempt == c.Attempts || !errors.As(refusal, &e) || !e.Kind.ofState() {
@@ -265,37 +267,34 @@ func (k Kind) ofState() bool {
 	return k == ChaincodeError || k == NotFound || k == EndorsementPolicyFailure
 }
 
-// over runs the call on a view of the channel and makes a submission of it.
-func (c *call) over(ctx context.Context, view ledger.View) (*ledger.Submission, *simulation, error) {
-	sim, failure := c.simulate(ctx, c.channel, view, c.proposal, c.endorsers[0].MSPID)
-	if failure == nil {
-		failure = responseError(sim.response)
+// over runs the call on a view of the channel and makes a submission of it. here says that there is no time to ask endorsers that
+// run elsewhere.
+func (c *call) over(ctx context.Context, view ledger.View, here bool) (*ledger.Submission, *simulation, error) {
+	run := &endorsing{Service: c.Service, channel: c.channel, view: view, proposal: c.proposal, named: c.named, here: here}
+	endorsed, err := run.collect(ctx, c.endorsers)
+	if err != nil {
+		return nil, nil, c.plainly(err)
 	}
-	if failure != nil {
-		return nil, nil, c.failed(failure, func(failure *endorserError, txID string, endorsers []*organization.Endorser) *Error {
-			return endorseError(failure, txID, endorsers, c.named)
-		})
-	}
-	endorsers := c.endorsers
-	if c.named {
-		if other, failure := c.agree(ctx, c.channel, view, c.proposal, sim, endorsers); failure != nil {
-			return nil, nil, endorseError(failure, c.proposal.TxID, []*organization.Endorser{other}, true)
-		}
-	} else {
-		var err error
-		if endorsers, err = c.plan(ctx, c.channel, view, c.proposal, sim, endorsers); err != nil {
-			return nil, nil, err
-		}
-	}
-	submission, err := c.submission(sim, endorsers)
+	submission, err := c.sign(endorsed)
 	if err != nil {
 		return nil, nil, err
 	}
-	submission.Rerun = func(ctx context.Context, view ledger.View) (*ledger.Submission, error) {
-		again, _, err := c.over(ctx, view)
-		return again, err
+	if !endorsed.away {
+		submission.Rerun = func(ctx context.Context, view ledger.View) (*ledger.Submission, error) {
+			again, _, err := c.over(ctx, view, true)
+			return again, err
+		}
 	}
-	return submission, sim, nil
+	return submission, endorsed.sim, nil
+}
+
+// plainly says plainly that there is no such chaincode.
+func (c *call) plainly(err error) error {
+	var e *Error
+	if errors.As(err, &e) && e.Kind == NotFound {
+		return undefined(c.channel.Name(), c.proposal.Chaincode)
+	}
+	return err
 }
 
 // failed makes the Error of a call. That there is no such chaincode is said plainly.
@@ -306,12 +305,17 @@ func (c *call) failed(failure *endorserError, otherwise func(*endorserError, str
 	return otherwise(failure, c.proposal.TxID, c.endorsers)
 }
 
-// submission endorses a simulation and signs the transaction for the user.
+// submission endorses a simulation that nobody is asked to repeat, and signs the transaction for the user.
 func (c *call) submission(sim *simulation, endorsers []*organization.Endorser) (*ledger.Submission, error) {
-	endorsed, err := endorse(c.proposal, sim, endorsers)
-	if err != nil {
+	endorsed := &endorsement{}
+	if err := endorsed.sign(c.proposal, sim, endorsers, nil); err != nil {
 		return nil, &Error{Kind: Internal, Stage: "endorse", Code: codes.Internal, Message: err.Error(), Cause: err}
 	}
+	return c.sign(endorsed)
+}
+
+// sign signs an endorsed transaction for the user.
+func (c *call) sign(endorsed *endorsement) (*ledger.Submission, error) {
 	signature, err := c.request.User.Sign(endorsed.payload)
 	if err != nil {
 		return nil, &Error{Kind: Internal, Stage: "submit", Code: codes.Internal, Message: "sign transaction: " + err.Error(), Cause: err}
@@ -321,7 +325,7 @@ func (c *call) submission(sim *simulation, endorsers []*organization.Endorser) (
 		return nil, &Error{Kind: TooLarge, Stage: "submit", Code: codes.InvalidArgument, Limit: MaxTransaction, TransactionID: c.proposal.TxID,
 			Message: fmt.Sprintf("the transaction has %d bytes, the limit is %d", len(envelope), MaxTransaction)}
 	}
-	p := c.proposal
+	p, sim := c.proposal, endorsed.sim
 	return &ledger.Submission{
 		Envelope: envelope,
 		Trusted:  true,

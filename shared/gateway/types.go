@@ -140,6 +140,7 @@ func (k Kind) String() string {
 type Detail struct {
 	MSPID   string
 	Message string
+	Address string // of an endorser that runs elsewhere, host:port
 }
 
 // Error is what every method of the service returns for a failure that a caller can be told about. Message, Code and Details
@@ -175,7 +176,7 @@ func (e *Error) GRPCStatus() *status.Status {
 	}
 	details := make([]protoadapt.MessageV1, len(e.Details))
 	for i, d := range e.Details {
-		details[i] = protoadapt.MessageV1Of(&gateway.ErrorDetail{MspId: d.MSPID, Message: d.Message})
+		details[i] = protoadapt.MessageV1Of(&gateway.ErrorDetail{Address: d.Address, MspId: d.MSPID, Message: d.Message})
 	}
 	if with, err := st.WithDetails(details...); err == nil {
 		return with

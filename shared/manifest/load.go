@@ -44,6 +44,11 @@ func Load(path string) (*Manifest, error) {
 			c := &m.Channels[i].Chaincodes[k]
 			resolve(dir, &c.Source, &c.Collections)
 			c.TLS.resolve(dir)
+			for mspID, source := range c.Sources {
+				resolve(dir, &source.Path)
+				source.TLS.resolve(dir)
+				c.Sources[mspID] = source
+			}
 		}
 	}
 	return m, nil
@@ -114,8 +119,8 @@ func (o *Organization) KeyPair() (*organization.KeyPair, error) {
 	return &organization.KeyPair{Certificate: certificate, Key: key}, nil
 }
 
-// Connection reads how a chaincode with an address is reached.
-func (c *Chaincode) Connection() (deploy.Connection, error) { return connection(c.Address, c.TLS) }
+// Connection reads how a service is reached.
+func (s Source) Connection() (deploy.Connection, error) { return connection(s.Address, s.TLS) }
 
 func connection(address string, t *TLS) (deploy.Connection, error) {
 	connection := deploy.Connection{Address: address}

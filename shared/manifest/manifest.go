@@ -50,16 +50,28 @@ type Channel struct {
 
 // A Chaincode is what runs under a name on a channel. It has a Source or an Address.
 type Chaincode struct {
-	Name         string
-	Source       string // a source directory, or a package's file
-	Address      string // host:port of a running service
-	TLS          *TLS   // of Address
+	Name    string
+	Source  string // a source directory, or a package's file
+	Address string // host:port of a running service
+	TLS     *TLS   // of Address
+	// Sources of organisations that run another than the rest of the channel, by MSP id.
+	Sources      map[string]Source
 	Version      string // empty: made of the source
 	Policy       string // who endorses, as gateway.Definition's
 	Collections  string // file of private data collections, as Fabric's tools take it
 	InitRequired bool
 	Line         int
 }
+
+// A Source is what a chaincode runs: a Path or an Address.
+type Source struct {
+	Path    string // a source directory, or a package's file
+	Address string // host:port of a running service
+	TLS     *TLS   // of Address
+}
+
+// Default is the source for organisations that are not in Sources.
+func (c *Chaincode) Default() Source { return Source{c.Source, c.Address, c.TLS} }
 
 // A TLS says how a service proves itself, and how we do: PEM files.
 type TLS struct {
@@ -149,7 +161,7 @@ func readChannel(node *yaml.Node) (c Channel, err error) {
 func readChaincode(node *yaml.Node) (c Chaincode, err error) {
 	c.Line = node.Line
 	err = fields(node, "a chaincode", map[string]func(*yaml.Node) error{
-		"name": text("name", &c.Name), "source": c.readSource, "address": text("address", &c.Address), "tls": tlsOf(&c.TLS),
+		"name": text("name", &c.Name), "source": c.readSource, "sources": c.readSources, "address": text("address", &c.Address), "tls": tlsOf(&c.TLS),
 		"version": text("version", &c.Version), "policy": text("policy", &c.Policy), "collections": text("collections", &c.Collections),
 		"initRequired": func(node *yaml.Node) error {
 			if node.Decode(&c.InitRequired) != nil {
@@ -177,18 +189,50 @@ func readChaincode(node *yaml.Node) (c Chaincode, err error) {
 
 // readSource reads a path, or the address of a service: a mapping with it, or the same in quotes.
 func (c *Chaincode) readSource(node *yaml.Node) error {
+	source, err := readSource(node)
+	c.Source, c.Address, c.TLS = source.Path, source.Address, source.TLS
+	return err
+}
+
+func readSource(node *yaml.Node) (s Source, err error) {
 	if node.Kind == yaml.MappingNode {
-		return fields(node, "a source", map[string]func(*yaml.Node) error{"address": text("address", &c.Address), "tls": tlsOf(&c.TLS)})
+		return s, fields(node, "a source", map[string]func(*yaml.Node) error{"address": text("address", &s.Address), "tls": tlsOf(&s.TLS)})
 	}
 	var source string
 	if err := text("source", &source)(node); err != nil {
-		return err
+		return s, err
 	}
 	if address, ok := strings.CutPrefix(source, "address:"); ok {
-		c.Address = strings.TrimSpace(address)
-		return nil
+		s.Address = strings.TrimSpace(address)
+		return s, nil
 	}
-	c.Source = source
+	s.Path = source
+	return s, nil
+}
+
+// readSources reads a mapping of MSP ids to sources.
+func (c *Chaincode) readSources(node *yaml.Node) error {
+	if node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	if node.Kind != yaml.MappingNode {
+		return at(node, "sources is a mapping of MSP ids to what their organisations run")
+	}
+	c.Sources = map[string]Source{}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		mspID := node.Content[i].Value
+		if _, twice := c.Sources[mspID]; twice {
+			return at(node.Content[i], "sources has %s twice", mspID)
+		}
+		source, err := readSource(node.Content[i+1])
+		if err != nil {
+			return err
+		}
+		if source.Path == "" && source.Address == "" {
+			return at(node.Content[i], "the source of %s is a directory, a package, or address: host:port", mspID)
+		}
+		c.Sources[mspID] = source
+	}
 	return nil
 }
 
@@ -238,6 +282,11 @@ func (m *Manifest) check() error {
 				return fmt.Errorf("line %d: channel %s has chaincode %s twice", chaincode.Line, c.Name, chaincode.Name)
 			}
 			chaincodes[chaincode.Name] = true
+			for mspID := range chaincode.Sources {
+				if !members[mspID] {
+					return fmt.Errorf("line %d: chaincode %s has a source of %s, which is not among the organizations of channel %s", chaincode.Line, chaincode.Name, mspID, c.Name)
+				}
+			}
 		}
 	}
 	return nil

@@ -35,6 +35,9 @@ channels:
       - name: quoted
         source: "address: 127.0.0.1:9999"
         initRequired: true
+        sources:
+          Org1MSP: contracts/other
+          Org2MSP: {address: 127.0.0.1:9998, tls: {rootCert: ca.pem}}
   - name: beta
     organizations: [Org1MSP]
     chaincodes:
@@ -62,9 +65,11 @@ func TestLoad(t *testing.T) {
 			{Name: "alpha", Organizations: []string{"Org1MSP", "Org2MSP"}, Line: 11, Chaincodes: []manifest.Chaincode{
 				{Name: "probe", Source: in("contracts/probe"), Version: "1.0", Policy: "OR('Org1MSP.peer','Org2MSP.peer')", Collections: in("collections.json"), Line: 14},
 				{Name: "service", Address: "127.0.0.1:9999", TLS: &manifest.TLS{RootCert: in("ca.pem"), ClientCert: in("c.pem"), ClientKey: in("c.key")}, Line: 19},
-				{Name: "quoted", Address: "127.0.0.1:9999", InitRequired: true, Line: 21},
+				{Name: "quoted", Address: "127.0.0.1:9999", InitRequired: true, Line: 21, Sources: map[string]manifest.Source{
+					"Org1MSP": {Path: in("contracts/other")}, "Org2MSP": {Address: "127.0.0.1:9998", TLS: &manifest.TLS{RootCert: in("ca.pem")}},
+				}},
 			}},
-			{Name: "beta", Organizations: []string{"Org1MSP"}, Line: 24},
+			{Name: "beta", Organizations: []string{"Org1MSP"}, Line: 27},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -96,6 +101,9 @@ func TestParseRefuses(t *testing.T) {
 		"TLS for nothing":     {"channels:\n  - name: a\n    organizations: [A]\n    chaincodes:\n      - name: b\n        source: c\n        tls: {rootCert: d}", "tls is for one with an address"},
 		"half a client":       {"channels:\n  - name: a\n    organizations: [A]\n    chaincodes:\n      - name: b\n        source: {address: 'd:1', tls: {rootCert: d, clientKey: e}}", "line 6: clientCert and clientKey go together"},
 		"chaincode twice":     {"channels:\n  - name: a\n    organizations: [A]\n    chaincodes:\n      - {name: b, source: c}\n      - {name: b, source: c}", "line 6: channel a has chaincode b twice"},
+		"source of nobody":    {"channels:\n  - name: a\n    organizations: [A]\n    chaincodes:\n      - {name: b, source: c, sources: {B: d}}", "line 5: chaincode b has a source of B, which is not among the organizations of channel a"},
+		"empty source":        {"channels:\n  - name: a\n    organizations: [A]\n    chaincodes:\n      - {name: b, source: c, sources: {A: {}}}", "the source of A is a directory, a package, or address"},
+		"sources a list":      {"channels:\n  - name: a\n    organizations: [A]\n    chaincodes:\n      - {name: b, source: c, sources: [d]}", "sources is a mapping of MSP ids"},
 		"not text":            {"channels:\n  - name: [a]", "line 2: name is text"},
 	} {
 		_, err := manifest.Parse([]byte(test.text), "network.yaml")

@@ -7,13 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"peerless/shared/collection"
 	"peerless/shared/deploy"
 	"peerless/shared/gateway"
-	"peerless/shared/ledger"
 	"peerless/shared/manifest"
 )
 
@@ -29,10 +30,50 @@ type artifact struct {
 // versionDigits is how much of an artifact's hash is the version of a chaincode that is given none.
 const versionDigits = 12
 
-// load reads, or builds, what a manifest's chaincode is to run.
-func load(ctx context.Context, c *manifest.Chaincode, build deploy.BuildConfig) (*artifact, error) {
-	if c.Address != "" {
-		connection, err := c.Connection()
+// target is what a chaincode is bound to.
+func (a *artifact) target() deploy.Target {
+	if a.id == "" {
+		return deploy.Target{Service: &a.service}
+	}
+	return deploy.Target{Package: a.id}
+}
+
+// loadAll loads what each organisation is to run, by MSP id, and under "" what the others are.
+func (n *Node) loadAll(ctx context.Context, c *manifest.Chaincode) (map[string]*artifact, error) {
+	sources := map[string]manifest.Source{"": c.Default()}
+	for mspID, source := range c.Sources {
+		if endorser, err := n.Organizations.Endorser(mspID); err == nil && !endorser.Local() {
+			return nil, invalid(fmt.Errorf("sources: the endorser of %s runs elsewhere, and its chaincodes with it: leave it out here", mspID))
+		}
+		sources[mspID] = source
+	}
+	all := make(map[string]*artifact, len(sources))
+	for mspID, source := range sources {
+		a, err := load(ctx, c.Name, source, n.DeployConfig.Build)
+		if err != nil {
+			return nil, err
+		}
+		all[mspID] = a
+	}
+	return all, nil
+}
+
+// version is that of a chaincode which is given none: the beginning of a hash of all that it runs.
+func version(all map[string]*artifact) string {
+	if len(all) == 1 {
+		return all[""].hash[:versionDigits]
+	}
+	h := sha256.New()
+	for _, mspID := range slices.Sorted(maps.Keys(all)) {
+		fmt.Fprintf(h, "%s %s\n", mspID, all[mspID].hash)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:versionDigits]
+}
+
+// load reads, or builds, a source.
+func load(ctx context.Context, name string, source manifest.Source, build deploy.BuildConfig) (*artifact, error) {
+	if source.Address != "" {
+		connection, err := source.Connection()
 		if err != nil {
 			return nil, invalid(err)
 		}
@@ -43,22 +84,22 @@ func load(ctx context.Context, c *manifest.Chaincode, build deploy.BuildConfig) 
 		hash := sha256.Sum256(described)
 		return &artifact{service: connection, hash: hex.EncodeToString(hash[:])}, nil
 	}
-	info, err := os.Stat(c.Source)
+	info, err := os.Stat(source.Path)
 	if err != nil {
 		return nil, invalid(fmt.Errorf("source: %w", err))
 	}
 	if !info.IsDir() {
-		raw, err := os.ReadFile(c.Source)
+		raw, err := os.ReadFile(source.Path)
 		if err != nil {
 			return nil, invalid(fmt.Errorf("source: %w", err))
 		}
 		pkg, err := deploy.ParsePackage(raw)
 		if err != nil {
-			return nil, installError(fmt.Errorf("source %s: %w", c.Source, err))
+			return nil, installError(fmt.Errorf("source %s: %w", source.Path, err))
 		}
 		return &artifact{pkg: raw, id: pkg.ID, hash: pkg.ID[strings.LastIndexByte(pkg.ID, ':')+1:], indexes: pkg.Indexes}, nil
 	}
-	contract, err := deploy.Detect(c.Source)
+	contract, err := deploy.Detect(source.Path)
 	if err != nil {
 		return nil, invalid(err)
 	}
@@ -66,7 +107,7 @@ func load(ctx context.Context, c *manifest.Chaincode, build deploy.BuildConfig) 
 	if err != nil {
 		return nil, installError(err)
 	}
-	raw, err := prepared.Pack(c.Name)
+	raw, err := prepared.Pack(name)
 	if err != nil {
 		return nil, installError(err)
 	}
@@ -91,13 +132,17 @@ func (n *Node) applyChaincode(ctx context.Context, channel string, c *manifest.C
 			return change, invalid(fmt.Errorf("%s: %w", c.Collections, err))
 		}
 	}
-	a, err := load(ctx, c, n.DeployConfig.Build)
+	all, err := n.loadAll(ctx, c)
 	if err != nil {
 		return change, err
 	}
-	wanted.Indexes = a.indexes
+	wanted.Indexes = all[""].indexes
 	if wanted.Version == "" {
-		wanted.Version = a.hash[:versionDigits]
+		wanted.Version = version(all)
+	}
+	targets := make(map[string]deploy.Target, len(all))
+	for mspID, a := range all {
+		targets[mspID] = a.target()
 	}
 	creator, err := n.Operator(ctx, channel)
 	if err != nil {
@@ -111,12 +156,10 @@ func (n *Node) applyChaincode(ctx context.Context, channel string, c *manifest.C
 	case err != nil:
 		return change, err
 	}
-	bound, err := n.Chaincodes.Binding(channel, c.Name)
+	bound := n.Chaincodes.Targets(channel, c.Name)
 	switch {
-	case errors.Is(err, ledger.ErrNotFound):
-	case err != nil:
-		return change, err
-	case a.id != "" && bound.Package == a.id, a.id == "" && n.Chaincodes.Reaches(channel, c.Name, a.service):
+	case len(bound) == 0:
+	case maps.EqualFunc(bound, targets, deploy.Target.Equal):
 		if change.Action == Unchanged {
 			same, err := n.Gateway.Defined(ctx, channel, wanted)
 			if err != nil || same {
@@ -126,14 +169,15 @@ func (n *Node) applyChaincode(ctx context.Context, channel string, c *manifest.C
 	case change.Action == Unchanged:
 		wanted.Sequence = current.Sequence + 1
 	}
-	bind := func() error { return n.Chaincodes.BindService(ctx, channel, c.Name, a.service) }
-	if a.id != "" {
+	for _, a := range all {
+		if a.id == "" {
+			continue
+		}
 		if _, err := n.Chaincodes.Install(ctx, a.pkg); err != nil {
 			return change, installError(err)
 		}
-		bind = func() error { return n.Chaincodes.Bind(ctx, channel, c.Name, a.id) }
 	}
-	defined, err := n.bind(ctx, creator, channel, wanted, bind)
+	defined, err := n.bind(ctx, creator, channel, wanted, func() error { return n.Chaincodes.BindEach(ctx, channel, c.Name, targets) })
 	if err != nil {
 		return change, err
 	}

@@ -330,7 +330,7 @@ func (n *Node) DeployInProcess(ctx context.Context, channel string, contract shi
 
 // bind binds and defines a chaincode, and takes the binding back if the definition is refused.
 func (n *Node) bind(ctx context.Context, creator *msp.Signer, channel string, d gateway.Definition, bind func() error) (gateway.Definition, error) {
-	before, bound := n.Chaincodes.Binding(channel, d.Name)
+	before := n.Chaincodes.Targets(channel, d.Name)
 	if err := bind(); err != nil {
 		return d, installError(err)
 	}
@@ -340,10 +340,10 @@ func (n *Node) bind(ctx context.Context, creator *msp.Signer, channel string, d 
 	}
 	undo := context.WithoutCancel(ctx)
 	switch {
-	case bound != nil:
+	case len(before) == 0:
 		err = errors.Join(err, n.Chaincodes.Unbind(undo, channel, d.Name))
-	case before.Package != "":
-		err = errors.Join(err, n.Chaincodes.Bind(undo, channel, d.Name, before.Package))
+	case before[""] != deploy.Target{}: // a linked contract is bound anew by who linked it
+		err = errors.Join(err, n.Chaincodes.BindEach(undo, channel, d.Name, before))
 	}
 	return d, err
 }

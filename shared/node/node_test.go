@@ -154,7 +154,7 @@ func TestRefusedDefinition(t *testing.T) {
 	if _, err := n.DeployInProcess(t.Context(), "trade", contract, gateway.Definition{Name: "assets", Policy: "OR("}); kind(err) != gateway.InvalidRequest {
 		t.Errorf("a bad policy: %v, want InvalidRequest", err)
 	}
-	if _, err := n.Chaincodes.Host(t.Context(), "trade", "assets"); !errors.Is(err, ledger.ErrNotFound) {
+	if _, err := n.Chaincodes.Host(t.Context(), "trade", "assets", "PeerlessMSP"); !errors.Is(err, ledger.ErrNotFound) {
 		t.Errorf("after a refused definition a chaincode is bound: %v", err)
 	}
 	if _, err := n.DeployInProcess(t.Context(), "trade", contract, gateway.Definition{Name: "assets", Policy: "AND('Org1MSP.peer','Org2MSP.peer')"}); err != nil {

@@ -8,6 +8,9 @@ type Endorser struct {
 
 	// Signer has the key. Nil: it is elsewhere, in a process of the organisation's own.
 	Signer *msp.Signer
+
+	// Address of that process, host:port; empty if the key is here.
+	Address string
 }
 
 // Local reports whether the platform holds the endorser's key.

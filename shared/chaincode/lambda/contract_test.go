@@ -21,7 +21,9 @@ import (
 // hosts runs every chaincode in one host.
 type hosts struct{ host chaincode.Host }
 
-func (h hosts) Host(context.Context, string, string) (chaincode.Host, error) { return h.host, nil }
+func (h hosts) Host(context.Context, string, string, string) (chaincode.Host, error) {
+	return h.host, nil
+}
 
 // TestContract: a contract made with fabric-contract-api-go, in each form, behind a gateway: it is submitted to, evaluated, answers
 // with its own errors, and loses no update of one key to others, which are simulated again over the block being cut.

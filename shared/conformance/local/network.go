@@ -149,7 +149,7 @@ type hosts struct {
 }
 
 // Host returns the process of a chaincode, which it starts at the first call.
-func (h *hosts) Host(_ context.Context, channel, name string) (chaincode.Host, error) {
+func (h *hosts) Host(_ context.Context, channel, name, _ string) (chaincode.Host, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if host := h.started[name]; host != nil {

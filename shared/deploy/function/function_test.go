@@ -91,18 +91,18 @@ func TestBindings(t *testing.T) {
 	documents, c, h := docstore.NewMem(0), &clock{now: time.Unix(1, 0)}, &hosts{broken: map[string]error{"bad": chaincode.ErrUnavailable}}
 	here, there := newManager(t, documents, h, c), newManager(t, documents, h, c) // two processes
 	ctx := t.Context()
-	if _, err := here.Host(ctx, "alpha", "assets"); !errors.Is(err, function.ErrNotFound) || !errors.Is(err, ledger.ErrNotFound) {
+	if _, err := here.Host(ctx, "alpha", "assets", "Org1MSP"); !errors.Is(err, function.ErrNotFound) || !errors.Is(err, ledger.ErrNotFound) {
 		t.Errorf("nothing is bound: got %v", err)
 	}
 	first := function.Binding{Function: "peerless-dev-alpha-assets-1", Qualifier: "assets1", PackageID: "a:1"}
 	if err := here.Bind(ctx, "alpha", "assets", first); err != nil {
 		t.Fatal(err)
 	}
-	one, err := there.Host(ctx, "alpha", "assets")
+	one, err := there.Host(ctx, "alpha", "assets", "Org1MSP")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := there.Host(ctx, "alpha", "assets"); err != nil || again != one {
+	if again, err := there.Host(ctx, "alpha", "assets", "Org1MSP"); err != nil || again != one {
 		t.Errorf("another host for the same binding: %v", err)
 	}
 
@@ -112,11 +112,11 @@ func TestBindings(t *testing.T) {
 	if err := here.Bind(ctx, "alpha", "assets", second); err != nil {
 		t.Fatal(err)
 	}
-	if other, err := there.Host(ctx, "alpha", "assets"); err != nil || other != one {
+	if other, err := there.Host(ctx, "alpha", "assets", "Org1MSP"); err != nil || other != one {
 		t.Errorf("at once: got another host, %v", err)
 	}
 	c.add(function.DefaultTrust + time.Second)
-	two, err := there.Host(ctx, "alpha", "assets")
+	two, err := there.Host(ctx, "alpha", "assets", "Org1MSP")
 	if err != nil || two == one {
 		t.Errorf("after %v: got the same host, %v", function.DefaultTrust, err)
 	}
@@ -139,7 +139,7 @@ func TestBindings(t *testing.T) {
 	}
 	c.add(function.DefaultTrust + time.Second)
 	for _, m := range []*function.Manager{here, there} {
-		if _, err := m.Host(ctx, "alpha", "assets"); !errors.Is(err, function.ErrNotFound) {
+		if _, err := m.Host(ctx, "alpha", "assets", "Org1MSP"); !errors.Is(err, function.ErrNotFound) {
 			t.Errorf("after it was unbound: got %v", err)
 		}
 	}

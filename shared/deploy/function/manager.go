@@ -99,8 +99,8 @@ func New(config Config) (*Manager, error) {
 	return &Manager{Config: config, bound: make(map[owner]*bound)}, nil
 }
 
-// Host returns what runs a chaincode. The error is ErrNotFound if nothing is bound to it.
-func (m *Manager) Host(ctx context.Context, channel, name string) (chaincode.Host, error) {
+// Host returns what runs a chaincode: one function for every organisation. The error is ErrNotFound if nothing is bound to it.
+func (m *Manager) Host(ctx context.Context, channel, name, _ string) (chaincode.Host, error) {
 	key := owner{channel, name}
 	m.mu.Lock()
 	if m.closed {
