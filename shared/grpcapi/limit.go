@@ -24,6 +24,17 @@ func (l limit) enter(method string) error {
 	}
 }
 
+// await returns when no call is under way, or ctx has ended. It lets none begin any more.
+func (l limit) await(ctx context.Context) {
+	for range cap(l) {
+		select {
+		case l <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 func (l limit) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	if err := l.enter(info.FullMethod); err != nil {
 		return nil, err

@@ -4,6 +4,7 @@
 package grpcapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -26,12 +27,12 @@ import (
 // MaxMessage is the largest message taken, in bytes: a transaction and what a request has around it.
 const MaxMessage = gateway.MaxTransaction + 1<<20
 
-// Limits of what one server does at a time. What is over them is refused with RESOURCE_EXHAUSTED.
+// Limits of what one server does at a time. What is over them is refused with RESOURCE_EXHAUSTED. A Config may lower them.
 const (
 	// MaxCalls under way at once: each may hold a transaction.
 	MaxCalls = 2500
-	// MaxStreams of events and blocks at once, Fabric's peer.limits.concurrency.deliverService. A stream holds one block, however
-	// slowly its client reads.
+	// MaxStreams of events and blocks at once, Fabric's peer.limits.concurrency.deliverService. A stream holds a block or
+	// two, however slowly its client reads.
 	MaxStreams = 2500
 )
 
@@ -39,13 +40,17 @@ const (
 // What comes while all are busy gets a goroutine of its own.
 const workers = 64
 
+// unreadTime is what clients have, once the calls have ended and the server is to, to read what was sent to them.
+const unreadTime = time.Second
+
 // A Config says how a server is reached. The zero value works.
 type Config struct {
 	// MSPID is the organisation as whose gateway the server answers. Empty: the one whose MSP id is the host that the client asks
 	// for (:authority), or that host's first label, if it is one of Organizations; else the client's own organisation.
 	MSPID string
 	// Organizations returns the MSP ids that a host may stand for. Nil: none.
-	Organizations func() []string
+	Organizations        func() []string
+	MaxCalls, MaxStreams int // default MaxCalls, MaxStreams
 	// TLS of the server; with client certificates, block requests must be bound to theirs, as Fabric wants it. Nil: plain text.
 	TLS    *tls.Config
 	Logger *slog.Logger // default: none
@@ -54,6 +59,7 @@ type Config struct {
 // Server serves one gateway.Service.
 type Server struct {
 	grpc    *grpc.Server
+	calls   limit
 	closing context.Context
 	close   context.CancelFunc
 }
@@ -63,7 +69,7 @@ func New(service *gateway.Service, config Config) *Server {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	unary, streams := newLimit(MaxCalls), newLimit(MaxStreams)
+	unary, streams := newLimit(cmp.Or(config.MaxCalls, MaxCalls)), newLimit(cmp.Or(config.MaxStreams, MaxStreams))
 	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
@@ -74,7 +80,7 @@ func New(service *gateway.Service, config Config) *Server {
 	if config.TLS != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(config.TLS)))
 	}
-	s := &Server{grpc: grpc.NewServer(options...)}
+	s := &Server{grpc: grpc.NewServer(options...), calls: unary}
 	s.closing, s.close = context.WithCancel(context.Background())
 	pb.RegisterGatewayServer(s.grpc, &calls{service: service, config: config, closing: s.closing, logger: config.Logger})
 	peer.RegisterDeliverServer(s.grpc, &deliver{service: service, closing: s.closing, logger: config.Logger})
@@ -90,17 +96,19 @@ func (s *Server) Serve(l net.Listener) error {
 	return err
 }
 
-// Shutdown ends event streams, lets calls that have begun end until ctx does, and then ends them too.
+// Shutdown ends event streams, lets calls that have begun end until ctx does, and then ends them too. A client that does not read what
+// it was sent holds it up for no more than a second.
 func (s *Server) Shutdown(ctx context.Context) {
 	s.close()
 	drained := make(chan struct{})
 	go func() {
-		s.grpc.GracefulStop()
+		s.grpc.GracefulStop() // waits for clients to have read everything
 		close(drained)
 	}()
+	s.calls.await(ctx)
 	select {
 	case <-drained:
-	case <-ctx.Done():
+	case <-time.After(unreadTime):
 		s.grpc.Stop()
 		<-drained
 	}

@@ -46,8 +46,9 @@ type served struct {
 	stop       func() // ends the server
 }
 
-// start starts a platform with a channel of two organisations, and connects a user of the second.
-func start(t *testing.T) *served {
+// start starts a platform with a channel of two organisations, and connects a user of the second. options change the server's
+// configuration.
+func start(t *testing.T, options ...func(*grpcapi.Config)) *served {
 	t.Helper()
 	store := mem.New(mem.Config{})
 	n, err := node.Open(node.Config{Store: store})
@@ -80,7 +81,11 @@ func start(t *testing.T) *served {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpcapi.New(n.Gateway, grpcapi.Config{Organizations: n.Organizations.Organizations})
+	config := grpcapi.Config{Organizations: n.Organizations.Organizations}
+	for _, option := range options {
+		option(&config)
+	}
+	server := grpcapi.New(n.Gateway, config)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	s := &served{node: n, address: l.Addr().String(), stop: sync.OnceFunc(func() {
