@@ -159,8 +159,19 @@ func (s *stream) respond(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodHead {
 		return nil
 	}
+	until := func(patience time.Duration) error {
+		if err := control.SetWriteDeadline(time.Now().Add(patience)); !errors.Is(err, http.ErrNotSupported) {
+			return err
+		}
+		return nil
+	}
+	// A reader that takes nothing does not hold up a server that ends.
+	defer context.AfterFunc(s.ctx, func() { _ = until(closingWriteTimeout) })()
 	send := func(text []byte) bool {
-		if err := control.SetWriteDeadline(time.Now().Add(streamWriteTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		if err := until(streamWriteTimeout); err != nil {
+			return false
+		}
+		if s.ctx.Err() != nil && until(closingWriteTimeout) != nil {
 			return false
 		}
 		_, err := w.Write(text)

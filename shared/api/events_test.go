@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -323,14 +324,16 @@ func TestLongPoll(t *testing.T) {
 	awaitReaders(t, fake, 0)
 }
 
-// TestSlowReader: a reader that takes nothing holds one event and what the sockets buffer, not the rest.
+// TestSlowReader: a reader that takes nothing holds one event and what the sockets buffer, not the rest. When it reads on it gets all the
+// same, in order; while it does not, it does not hold up another, nor a server that ends.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	fake, server, h := streamServer(t, time.Minute)
 	counted := &counting{Fake: fake, read: make(chan struct{}, 100000)}
 	h.Gateway = counted
 	big := event(1, 0, strings.Repeat("x", 64<<10))
-	for i := range 1000 {
+	const events = 300 // 19 MB; the sockets buffer some 10
+	for i := range events {
 		big.Tx = uint64(i)
 		fake.Commit(big)
 	}
@@ -347,8 +350,33 @@ func TestSlowReader(t *testing.T) {
 			quiet = true
 		}
 	}
-	if counted.count >= 900 {
-		t.Errorf("%d of 1000 events were read for one that takes none", counted.count)
+	if n := counted.count.Load(); n >= events*9/10 {
+		t.Errorf("%d of %d events were read for one that takes none", n, events)
+	}
+
+	stuck, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stuck.Close()
+	fmt.Fprintf(stuck, "GET /v1/channels/live/events?from=0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := &sse{t, func() {}, response.Body, bufio.NewReaderSize(response.Body, 128<<10)}
+	late.expect("retry: 1000", "id: 0")
+	for i := range events {
+		late.expect(fmt.Sprintf("id: 1.%d", i))
+		if line := late.line(); !strings.HasPrefix(line, fmt.Sprintf(`data: {"id":"1.%d",`, i)) {
+			t.Fatalf("event %d: got %.50s", i, line)
+		}
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := server.Config.Shutdown(ctx); err != nil {
+		t.Errorf("with a reader that takes nothing, the server does not end: %v", err)
 	}
 }
 
@@ -356,7 +384,7 @@ func TestSlowReader(t *testing.T) {
 type counting struct {
 	*apitest.Fake
 	read  chan struct{}
-	count int
+	count atomic.Int64
 }
 
 func (c *counting) Events(ctx context.Context, r gateway.EventsRequest) (api.Events, error) {
@@ -372,7 +400,7 @@ type countingEvents struct {
 func (c countingEvents) Next(ctx context.Context) (*gateway.Event, error) {
 	e, err := c.Events.Next(ctx)
 	if err == nil {
-		c.count++
+		c.count.Add(1)
 		c.read <- struct{}{}
 	}
 	return e, err

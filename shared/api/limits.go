@@ -58,6 +58,8 @@ const (
 	writeTimeout = 2 * time.Minute
 	// streamWriteTimeout is the time a reader of an event stream has to take one event.
 	streamWriteTimeout = 30 * time.Second
+	// closingWriteTimeout is that time when the server ends.
+	closingWriteTimeout = time.Second
 	// defaultHeartbeat is the pause after which a silent event stream says that it lives; proxies drop at 60 s.
 	defaultHeartbeat = 15 * time.Second
 )
