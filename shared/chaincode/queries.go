@@ -18,6 +18,10 @@ import (
 const (
 	rowsPerMessage = 100  // rows of a query without pages in one answer, as Fabric's
 	maxOpenQueries = 1000 // iterators that a transaction may have open at once
+
+	// bytesPerMessage ends an answer with rows of a query without pages before it has rowsPerMessage of them: so many values of a mebibyte
+	// would be over MaxMessage.
+	bytesPerMessage = 16 << 20
 )
 
 var errTooManyQueries = fmt.Errorf("transaction has %d open iterators: close some", maxOpenQueries)
@@ -27,6 +31,7 @@ type query struct {
 	next    func(context.Context) (proto.Message, bool, error)
 	close   func()
 	pending []*peer.QueryResultBytes // read and not sent: the first row of the next answer
+	size    int                      // of those, in bytes
 }
 
 func (e *execution) getRange(ctx context.Context, m *peer.GetStateByRange) ([]byte, error) {
@@ -93,7 +98,7 @@ var (
 func (e *execution) page(ctx context.Context, it iterator) ([]byte, error) {
 	e.queryID++
 	response := &peer.QueryResponse{Id: strconv.Itoa(e.queryID)}
-	next := rows(e.inv.Chaincode, it)
+	next, size := rows(e.inv.Chaincode, it), 0
 	for {
 		row, ok, err := next(ctx)
 		if err != nil {
@@ -105,6 +110,9 @@ func (e *execution) page(ctx context.Context, it iterator) ([]byte, error) {
 		raw, err := encoded(row)
 		if err != nil {
 			return nil, err
+		}
+		if size += len(raw); size > maxAnswer {
+			return nil, fmt.Errorf("the page has more than %d bytes after %d rows: ask for smaller pages", maxAnswer, len(response.Results))
 		}
 		response.Results = append(response.Results, &peer.QueryResultBytes{ResultBytes: raw})
 	}
@@ -260,12 +268,12 @@ func (e *execution) batch(ctx context.Context, id string, q *query) ([]byte, err
 			e.closeQuery(id)
 			return nil, err
 		}
-		if len(q.pending) == rowsPerMessage {
+		if len(q.pending) == rowsPerMessage || q.size > 0 && q.size+len(raw) > bytesPerMessage {
 			response := &peer.QueryResponse{Results: q.pending, HasMore: true, Id: id}
-			q.pending = []*peer.QueryResultBytes{{ResultBytes: raw}}
+			q.pending, q.size = []*peer.QueryResultBytes{{ResultBytes: raw}}, len(raw)
 			return encoded(response)
 		}
-		q.pending = append(q.pending, &peer.QueryResultBytes{ResultBytes: raw})
+		q.pending, q.size = append(q.pending, &peer.QueryResultBytes{ResultBytes: raw}), q.size+len(raw)
 	}
 }
 

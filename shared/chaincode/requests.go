@@ -20,6 +20,10 @@ var (
 	errPurgePublic = errors.New("only applicable for private data")
 )
 
+// maxAnswer is the size of the largest answer to a request, in bytes: a message over MaxMessage would end the stream, and with it every transaction
+// of the chaincode. The rest is for what stands around it.
+const maxAnswer = MaxMessage - 4<<10
+
 // handle answers one request of the chaincode. What goes wrong is told to the contract; an error ends the execution.
 func (e *execution) handle(ctx context.Context, msg *peer.ChaincodeMessage) (*peer.ChaincodeMessage, error) {
 	request := requests[msg.Type]
@@ -27,6 +31,9 @@ func (e *execution) handle(ctx context.Context, msg *peer.ChaincodeMessage) (*pe
 		return nil, fmt.Errorf("%w: message of type %s within a transaction", ErrProtocol, msg.Type)
 	}
 	payload, err := request(e, ctx, msg.Payload)
+	if err == nil && len(payload) > maxAnswer {
+		err = fmt.Errorf("the answer has %d bytes, the limit is %d: ask for less at once", len(payload), maxAnswer)
+	}
 	if err != nil {
 		return failure(msg, err), nil
 	}

@@ -69,13 +69,13 @@ func (t *Tx) Merge(ns string, set *kvrwset.KVRWSet, a Access) error {
 	}
 	space := t.namespace(ns)
 	for _, r := range set.Reads {
-		if space.elsewhere == nil {
-			space.elsewhere = make(map[string]*kvrwset.Version, len(set.Reads))
+		if space.versions == nil {
+			space.versions = make(map[string]*kvrwset.Version, len(set.Reads))
 		}
-		if known, ok := space.elsewhere[r.Key]; ok && !proto.Equal(known, r.Version) {
+		if known, ok := space.versions[r.Key]; ok && !proto.Equal(known, r.Version) {
 			return t.failed(fmt.Errorf("key %q of %s: %w", r.Key, ns, ErrStale))
 		}
-		space.elsewhere[r.Key] = r.Version
+		space.versions[r.Key] = r.Version
 	}
 	for _, w := range set.Writes {
 		if space.writes == nil {
@@ -97,13 +97,13 @@ func (t *Tx) Merge(ns string, set *kvrwset.KVRWSet, a Access) error {
 	return nil
 }
 
-// allReads returns the reads that happened here and elsewhere, by key.
+// allReads returns the reads, by key.
 func (ns *namespace) allReads() (map[string]*kvrwset.KVRead, error) {
-	all := make(map[string]*kvrwset.KVRead, len(ns.reads)+len(ns.elsewhere))
+	all := make(map[string]*kvrwset.KVRead, len(ns.reads)+len(ns.versions))
 	for key, item := range ns.reads {
 		all[key] = read(key, item)
 	}
-	for key, version := range ns.elsewhere {
+	for key, version := range ns.versions {
 		if here, ok := all[key]; ok && !proto.Equal(here.Version, version) {
 			return nil, fmt.Errorf("key %q: %w", key, ErrStale)
 		}

@@ -264,7 +264,7 @@ func (t *Tx) PrivateQuery(ctx context.Context, ns string, c Collection, query st
 		return nil, err
 	}
 	d := &Documents{ns: ledger.PrivateNamespace(ns, c.Name), query: q, limit: MaxRows, private: &c}
-	if q.Limit >= 0 && q.Limit < MaxRows {
+	if q.Limit >= 0 && q.Limit <= MaxRows {
 		d.limit, d.paged = q.Limit, true
 	}
 	t.mu.Lock()

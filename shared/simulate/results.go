@@ -44,7 +44,7 @@ func (t *Tx) Results() (*wire.RWSet, error) {
 // only reports whether all that was done to the namespace were queries of private data, which leave nothing.
 func (ns *namespace) only() bool {
 	return ns.collections != nil && ns.reads == nil && ns.writes == nil && ns.metadata == nil && ns.ranges == nil &&
-		ns.elsewhere == nil && ns.queries == nil
+		ns.versions == nil && ns.queries == nil
 }
 
 // collectionResults returns what the transaction did to a namespace's collections, and keeps the private part. It needs mu.

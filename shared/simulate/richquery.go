@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
+
 	"peerless/shared/ledger"
 	"peerless/shared/mango"
 )
@@ -53,7 +55,7 @@ func (t *Tx) Query(ctx context.Context, ns, query string) (*Documents, error) {
 		return nil, err
 	}
 	d := &Documents{ns: ns, query: q, limit: MaxRows}
-	if q.Limit >= 0 && q.Limit < MaxRows {
+	if q.Limit >= 0 && q.Limit <= MaxRows {
 		d.limit, d.paged = q.Limit, true
 	}
 	return t.find(ctx, d)
@@ -192,14 +194,17 @@ func (d *Documents) Next(ctx context.Context) (ledger.KV, bool, error) {
 	return ledger.KV{Key: found.row.Key, Item: &item}, true, nil
 }
 
-// note records a row as read, unless its key was read before. It needs mu.
+// note records a row as read, unless its key was read before. It does not keep the value: there may be many. It needs mu.
 func (t *Tx) note(ns string, row ledger.KV) {
 	space := t.namespace(ns)
-	if space.reads == nil {
-		space.reads = make(map[string]*ledger.Item)
+	if _, known := space.reads[row.Key]; known {
+		return
 	}
-	if _, known := space.reads[row.Key]; !known {
-		space.reads[row.Key] = row.Item
+	if space.versions == nil {
+		space.versions = make(map[string]*kvrwset.Version)
+	}
+	if _, known := space.versions[row.Key]; !known {
+		space.versions[row.Key] = read(row.Key, row.Item).Version
 	}
 }
 

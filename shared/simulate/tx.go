@@ -53,9 +53,9 @@ type namespace struct {
 	metadata map[string]map[string][]byte
 	ranges   []*Iterator // in the order they were opened
 
-	// Of executions elsewhere (Merge).
-	elsewhere map[string]*kvrwset.Version // of the keys read, nil if absent
-	queries   []*kvrwset.RangeQueryInfo
+	// versions of keys that were read, nil if absent, where the values are not kept: by rich queries, and elsewhere (Merge).
+	versions map[string]*kvrwset.Version
+	queries  []*kvrwset.RangeQueryInfo // of executions elsewhere
 
 	collections map[string]*collection
 }
