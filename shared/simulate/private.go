@@ -25,6 +25,9 @@ var (
 	ErrNoQuery = errors.New("unsuppored transaction. Queries on pvt data is supported only in a read-only transaction")
 )
 
+// ErrScan: a rich query of private data has looked at MaxRows values and there are more. Such queries have no indexes.
+var ErrScan = fmt.Errorf("a rich query of private data looks at each value of the collection, at most at %d: read a range of its keys", MaxRows)
+
 // A Collection is one of a chaincode's, as whoever simulates sees it.
 type Collection struct {
 	Name string
@@ -254,7 +257,8 @@ func (t *Tx) PrivateRange(ctx context.Context, ns string, c Collection, start, e
 	return t.open(ctx, it)
 }
 
-// PrivateQuery opens a rich query of private data, under the terms of PrivateRange. It looks at every value of the collection.
+// PrivateQuery opens a rich query of private data, under the terms of PrivateRange. It looks at every value of the collection until it
+// has enough, and no further than at MaxRows: ErrScan.
 func (t *Tx) PrivateQuery(ctx context.Context, ns string, c Collection, query string) (*Documents, error) {
 	if err := t.QueryPrivate(); err != nil {
 		return nil, err

@@ -271,6 +271,9 @@ func (d *Documents) read(ctx context.Context) error {
 	if d.plan.Sorted && d.limit-d.returned+d.skip < limit && d.scanned == 0 {
 		limit = d.limit - d.returned + d.skip + 1
 	}
+	if d.private != nil {
+		limit = min(limit, MaxRows-d.scanned+1) // one more, to see whether there are more
+	}
 	namespace := d.ns
 	if d.plan.Index != nil {
 		namespace = d.source()
@@ -281,6 +284,9 @@ func (d *Documents) read(ctx context.Context) error {
 	}
 	if d.last = len(entries) < limit; !d.last {
 		d.next = entries[len(entries)-1].Key + "\x00"
+	}
+	if d.private != nil && d.scanned+len(entries) > MaxRows {
+		return ErrScan
 	}
 	rows := entries
 	if d.plan.Index != nil {
