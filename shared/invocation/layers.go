@@ -3,6 +3,7 @@ package invocation
 import (
 	"cmp"
 	"slices"
+	"unicode/utf8"
 
 	"peerless/shared/ledger"
 )
@@ -21,6 +22,9 @@ func FormatLayers(namespace string, layers []ledger.Layer) []Layer {
 				f.Writes = append(f.Writes, write)
 			} else {
 				write.Namespace = w.Namespace
+				if !utf8.ValidString(w.Key) {
+					write.Key, write.Binary = "", []byte(w.Key)
+				}
 				f.Indexes = append(f.Indexes, write)
 			}
 		}
@@ -38,7 +42,7 @@ func ParseLayers(namespace string, layers []Layer) []ledger.Layer {
 	for _, l := range layers {
 		p := ledger.Layer{Block: l.Block}
 		for _, w := range slices.Concat(l.Writes, l.Indexes) {
-			write := ledger.Write{Namespace: cmp.Or(w.Namespace, namespace), Key: w.Key}
+			write := ledger.Write{Namespace: cmp.Or(w.Namespace, namespace), Key: cmp.Or(string(w.Binary), w.Key)}
 			if len(w.Value) > 0 {
 				write.Item = &ledger.Item{Value: w.Value, Metadata: w.Metadata, Version: ledger.Version{Block: l.Block, Tx: w.Tx}}
 			}

@@ -89,6 +89,7 @@ type Layer struct {
 type Write struct {
 	Namespace string `json:"namespace,omitempty"` // in Layer.Indexes
 	Key       string `json:"key"`
+	Binary    []byte `json:"binary,omitempty"` // the key in place of Key: an index's entry need not be UTF-8
 	Value     []byte `json:"value,omitempty"`
 	Metadata  []byte `json:"metadata,omitempty"`
 	Tx        uint64 `json:"tx"` // who wrote it, by position in the block

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -161,8 +162,8 @@ func (h *Host) context(batch []*job) (context.Context, context.CancelFunc) {
 func size(p *invocation.Proposal) int {
 	n := 512 + len(p.Signed) + len(p.Input)
 	for _, l := range p.Layers {
-		for _, w := range l.Writes {
-			n += 96 + 2*len(w.Key) + len(w.Value) + len(w.Metadata)
+		for _, w := range slices.Concat(l.Writes, l.Indexes) {
+			n += 96 + 2*len(w.Key) + len(w.Binary) + len(w.Value) + len(w.Metadata)
 		}
 		for _, c := range l.History {
 			n += 256 + 2*len(c.Key) + len(c.Value)
