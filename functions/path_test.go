@@ -232,8 +232,8 @@ func TestCloudWalk(t *testing.T) {
 	if diff := cmp.Diff(string(text), got); diff != "" {
 		t.Errorf("the answers differ from those of one machine (-one machine +cloud):\n%s", diff)
 	}
-	if report := d.audit("alpha"); report.Blocks != 15 {
-		t.Errorf("the chain has %d blocks, want 15", report.Blocks)
+	if report := d.audit("alpha"); report.Blocks != 16 {
+		t.Errorf("the chain has %d blocks, want 16", report.Blocks)
 	}
 	for _, chaincode := range []string{"assets", "probe"} {
 		if err := d.peerless(t.Context(), "chaincodes", "remove", chaincode, "--channel", "alpha"); err != nil {

@@ -9,7 +9,8 @@
 // A function is its tenant's. It belongs to one chaincode of one channel, refuses proposals for any other, and keeps nothing
 // between invocations but what the contract itself keeps. It has no permission of its own: the state is read with credentials
 // that come with each invocation, may read this chaincode's namespace on this channel, and may write nothing. A contract that takes
-// them out of the process's memory has what it could have asked for anyway. What it answers changes nothing outside its own
+// them out of the process's memory has what it could have asked for anyway. Private data is not among it: the platform reads and
+// writes that for the contract, which runs again with each answer. What it answers changes nothing outside its own
 // namespace: the gateway checks that.
 //
 // # Limits

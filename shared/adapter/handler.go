@@ -102,17 +102,24 @@ func (h *handler) run(ctx context.Context, request *invocation.Request, p *invoc
 	view := newObserved(ledger.LayOver(state, invocation.ParseLayers(request.Chaincode, p.Layers)))
 	tx := simulate.New(view, proposal.TxID)
 	tx.SetAccess(simulate.Access(p.Access))
-	calls := &calls{answers: p.Calls, view: view, tx: tx}
+	calls := &calls{version: request.Version, answers: p.Calls, view: view, tx: tx}
 	answer, err := h.host.Execute(ctx, &chaincode.Invocation{
-		Channel: request.Channel, Chaincode: request.Chaincode, Proposal: proposal, Input: input, Init: p.Init, Tx: tx, Call: calls.call, LevelDB: p.LevelDB,
+		Channel: request.Channel, Chaincode: request.Chaincode, Proposal: proposal, Input: input, Init: p.Init, Tx: tx, Call: calls.call, Private: calls.private, LevelDB: p.LevelDB,
 	})
 	result := invocation.Result{TxID: proposal.TxID, Access: invocation.Access(tx.Access())}
 	stuck := errors.Is(err, chaincode.ErrTimeout)
-	if needed := calls.outcome(); !stuck && needed.err != nil {
-		result.Error = invocation.FormatError(needed.err)
+	asked, ended, cannot := calls.outcome()
+	switch {
+	case !stuck && cannot != nil:
+		result.Error = invocation.FormatError(cannot)
 		return result
-	} else if !stuck && needed.call != nil {
-		result.Call, result.Access = needed.call, needed.access
+	case request.Version == 1 && !stuck && ended:
+		call := asked[0] // there are no others in that version
+		result.Access, call.Access = call.Access, invocation.Access{}
+		result.Call = &call
+		return result
+	}
+	if result.Calls = asked; !stuck && ended {
 		return result
 	}
 	set, setErr := tx.Results()
@@ -174,6 +181,9 @@ func fit(response *invocation.Response) *invocation.Response {
 		length := (len(r.Response)+len(r.Event)+len(r.Set))*4/3 + 1024 // base64, and names
 		if r.Call != nil {
 			length += len(r.Call.Input) * 4 / 3
+		}
+		for _, c := range r.Calls {
+			length += len(c.Input)*4/3 + 256
 		}
 		if r.Error != nil {
 			length += 2 * len(r.Error.Message)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda/messages"
 	"github.com/google/go-cmp/cmp"
 	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
+	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/queryresult"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"google.golang.org/protobuf/proto"
 
@@ -77,6 +79,35 @@ func (c *contract) Invoke(stub shim.ChaincodeStubInterface) *peer.Response {
 			return shim.Error(err.Error())
 		}
 		return stub.InvokeChaincode("callee", [][]byte{value}, "")
+	case "private":
+		value, err := stub.GetPrivateData("c", args[0])
+		if err != nil {
+			return shim.Error(err.Error())
+		}
+		if err := stub.PutPrivateData("c", args[1], value); err != nil {
+			return shim.Success([]byte("not written: " + err.Error()))
+		}
+		rows, err := stub.GetPrivateDataByRange("c", "", "")
+		if err != nil {
+			return shim.Error(err.Error())
+		}
+		var keys []byte
+		for rows.HasNext() {
+			row, err := rows.Next()
+			if err != nil {
+				return shim.Error(err.Error())
+			}
+			keys = append(keys, row.Key...)
+		}
+		return shim.Success(keys)
+	case "secret":
+		if err := stub.PutPrivateData("c", "k", []byte("secret")); err != nil {
+			return shim.Error(err.Error())
+		}
+		if _, _, err := stub.GetStateByRangeWithPagination("", "", 1, ""); err == nil {
+			return shim.Error("a page after a write")
+		}
+		return shim.Success(nil)
 	case "large":
 		return shim.Success(bytes.Repeat([]byte("x"), 4_000_000))
 	case "larger":
@@ -131,7 +162,7 @@ func proposal(t *testing.T, nonce byte, args ...string) invocation.Proposal {
 }
 
 func request(proposals ...invocation.Proposal) *invocation.Request {
-	return &invocation.Request{Version: 1, Channel: "ch", Chaincode: "cc", Proposals: proposals}
+	return &invocation.Request{Version: invocation.Version, Channel: "ch", Chaincode: "cc", Proposals: proposals}
 }
 
 func ask(t *testing.T, h *handler, r *invocation.Request) *invocation.Response {
@@ -154,9 +185,18 @@ func ask(t *testing.T, h *handler, r *invocation.Request) *invocation.Response {
 	return response
 }
 
-// TestGolden: this code answers what a gateway of version 1 asked when the version was released, with the bytes of then.
+// TestGolden: this code answers what a gateway of each version asked when the version was released, with the bytes of then.
 func TestGolden(t *testing.T) {
 	t.Parallel()
+	for _, version := range invocation.Versions {
+		t.Run(fmt.Sprint(version), func(t *testing.T) {
+			t.Parallel()
+			testGolden(t, version)
+		})
+	}
+}
+
+func testGolden(t *testing.T, version int) {
 	h, state, _ := newHandler(t)
 	state.Put(t, "cc", "a", "value", "b", "hidden")
 	moved := proposal(t, 1, "move", "a", "b")
@@ -179,35 +219,46 @@ func TestGolden(t *testing.T) {
 	initialised := proposal(t, 4, "init")
 	initialised.Init = true
 	r := request(moved, called, answered, initialised)
+	if version >= 2 {
+		waiting, over := proposal(t, 5, "private", "a", "b"), proposal(t, 6, "secret")
+		again := proposal(t, 7, "private", "a", "b")
+		again.Calls = []invocation.Call{
+			{Message: "GET_STATE", Input: message(t, &peer.GetState{Collection: "c", Key: "a"}), Seen: []byte("whatever"), Response: []byte("private value")},
+			{Message: "PUT_STATE", Input: message(t, &peer.PutState{Collection: "c", Key: "b", Value: []byte("private value")}), Seen: []byte("whatever"), Error: "not permitted"},
+		}
+		r.Proposals = append(r.Proposals, waiting, over, again)
+	}
+	r.Version = version
 	r.State = invocation.State{Table: "t", Region: "r", Endpoint: "e", Credentials: invocation.Credentials{AccessKeyID: "A", SecretAccessKey: "S", SessionToken: "T"}}
 
 	sent, err := r.Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
-	frozen := golden(t, "request", sent)
+	frozen := golden(t, version, "request", sent)
 	got, err := h.Invoke(t.Context(), frozen)
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "response", got)
+	golden(t, version, "response", got)
 
 	// What is added within a version is ignored by who does not know it.
-	more := bytes.Replace(frozen, []byte(`{"version":1,`), []byte(`{"version":1,"later":{"x":[1]},`), 1)
+	first := fmt.Appendf(nil, `{"version":%d,`, version)
+	more := bytes.Replace(frozen, first, append(first, `"later":{"x":[1]},`...), 1)
 	more = bytes.ReplaceAll(more, []byte(`"timeMs":`), []byte(`"later":1,"timeMs":`))
 	if again, err := h.Invoke(t.Context(), more); err != nil || !bytes.Equal(again, got) {
 		t.Errorf("a request with more in it: %s, %v", again, err)
 	}
-	if _, err := invocation.ParseResponse(bytes.Replace(got, []byte(`{"version":1,`), []byte(`{"version":1,"later":1,`), 1), 1); err != nil {
+	if _, err := invocation.ParseResponse(bytes.Replace(got, first, append(first, `"later":1,`...), 1), version); err != nil {
 		t.Errorf("a response with more in it: %v", err)
 	}
 }
 
 // golden compares a payload with that of the released version, and returns the latter.
-func golden(t *testing.T, name string, got []byte) []byte {
+func golden(t *testing.T, version int, name string, got []byte) []byte {
 	t.Helper()
-	path := fmt.Sprintf("../invocation/testdata/v%d-%s.json", invocation.Version, name)
-	if *makeGolden {
+	path := fmt.Sprintf("../invocation/testdata/v%d-%s.json", version, name)
+	if *makeGolden && version == invocation.Version {
 		if _, err := os.Stat(path); err == nil {
 			t.Fatalf("%s is there: what was released does not change", path)
 		}
@@ -230,7 +281,7 @@ func golden(t *testing.T, name string, got []byte) []byte {
 func TestVersions(t *testing.T) {
 	t.Parallel()
 	h, _, _ := newHandler(t)
-	for version, want := range map[int]string{2: "build and deploy the chaincode with a newer Peerless", -1: "upgrade the gateway", 0: "it has no version"} {
+	for version, want := range map[int]string{3: "build and deploy the chaincode with a newer Peerless", -1: "upgrade the gateway", 0: "it has no version"} {
 		r := request()
 		r.Version = version
 		payload, err := r.Marshal()
@@ -246,7 +297,7 @@ func TestVersions(t *testing.T) {
 		}
 		_, err = invocation.ParseResponse(answer, version)
 		var e *invocation.VersionError
-		if version != 0 && (!errors.As(err, &e) || invocation.Common(e.Spoken) != 1) {
+		if version != 0 && (!errors.As(err, &e) || invocation.Common(e.Spoken) != 2) {
 			t.Errorf("version %d: %v", version, err)
 		}
 	}
@@ -331,18 +382,18 @@ func TestCalls(t *testing.T) {
 		p.Calls = append(p.Calls, answered)
 	}
 	first := one()
-	if first.Call == nil || first.Call.Chaincode != "x" || first.Set != nil || first.Response != nil || first.Wrote {
+	if len(first.Calls) != 1 || first.Calls[0].Chaincode != "x" || first.Set != nil || first.Response != nil || first.Calls[0].Wrote {
 		t.Fatalf("first run: %+v", first)
 	}
-	answer(first.Call, shim.Success([]byte("from x")), "")
+	answer(&first.Calls[0], shim.Success([]byte("from x")), "")
 	second := one()
-	if second.Call == nil || second.Call.Chaincode != "y" || !second.Wrote {
+	if len(second.Calls) != 1 || second.Calls[0].Chaincode != "y" || !second.Calls[0].Wrote {
 		t.Fatalf("second run: %+v", second)
 	}
-	answer(second.Call, shim.Success([]byte("from y")), "")
+	answer(&second.Calls[0], shim.Success([]byte("from y")), "")
 	last := one()
 	set, err := wire.ParseRWSet(last.Set)
-	if err != nil || last.Call != nil || last.Error != nil {
+	if err != nil || last.Calls != nil || last.Error != nil {
 		t.Fatalf("last run: %+v, %v", last, err)
 	}
 	var writes []string
@@ -355,7 +406,7 @@ func TestCalls(t *testing.T) {
 
 	// The error of a call reaches the contract.
 	p.Calls = p.Calls[:1]
-	answer(second.Call, nil, "no such chaincode")
+	answer(&second.Calls[0], nil, "no such chaincode")
 	refused := &peer.Response{}
 	if err := proto.Unmarshal(one().Response, refused); err != nil || !strings.Contains(refused.Message, "no such chaincode") {
 		t.Errorf("response %v, %v", refused, err)
@@ -363,16 +414,109 @@ func TestCalls(t *testing.T) {
 
 	// The same contract, which always makes another call.
 	p = proposal(t, 2, "random")
-	answer(one().Call, shim.Success(nil), "")
+	answer(&one().Calls[0], shim.Success(nil), "")
 	if diverged := one(); diverged.Error == nil || diverged.Error.Code != invocation.Diverged || !strings.Contains(diverged.Error.Message, "call 1 was callee1") {
 		t.Errorf("a call at random: %+v", diverged)
 	}
 
 	// One that makes another call because the state has changed.
 	p = proposal(t, 3, "read")
-	answer(one().Call, shim.Success(nil), "")
+	answer(&one().Calls[0], shim.Success(nil), "")
 	state.Put(t, "cc", "seen", "something")
 	if stale := one(); stale.Error == nil || stale.Error.Code != invocation.Stale {
 		t.Errorf("a call after a change of the state: %+v", stale)
+	}
+}
+
+func message(t *testing.T, m proto.Message) []byte {
+	t.Helper()
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// TestPrivateData: what a contract asks of its collections is the platform's to answer: the contract waits for what it reads, and for
+// a write only where that does not go well.
+func TestPrivateData(t *testing.T) {
+	t.Parallel()
+	h, _, _ := newHandler(t)
+	p := proposal(t, 1, "private", "a", "b")
+	one := func() *invocation.Result {
+		t.Helper()
+		return &ask(t, h, request(p)).Results[0]
+	}
+	// steps answers what was asked, the last of it with an error if there is a text, and returns the kinds of messages.
+	steps := func(r *invocation.Result, response []byte, text string) (kinds []string) {
+		t.Helper()
+		for i, call := range r.Calls {
+			kinds = append(kinds, call.Message)
+			if i == len(r.Calls)-1 {
+				call.Response, call.Error = response, text
+			}
+			p.Calls = append(p.Calls, call)
+		}
+		return kinds
+	}
+	row := func(key string) *peer.QueryResultBytes {
+		return &peer.QueryResultBytes{ResultBytes: message(t, &queryresult.KV{Namespace: "cc", Key: key, Value: []byte("x")})}
+	}
+	if diff := cmp.Diff(steps(one(), []byte("value"), ""), []string{"GET_STATE"}); diff != "" {
+		t.Errorf("first run (-got +want):\n%s", diff)
+	}
+	second := one()
+	read := p.Calls
+	if kinds := steps(second, message(t, &peer.QueryResponse{Id: "c1", HasMore: true, Results: []*peer.QueryResultBytes{row("a")}}), ""); second.Response != nil || !slices.Equal(kinds, []string{"PUT_STATE", "GET_STATE_BY_RANGE"}) {
+		t.Errorf("second run: asks for %v, response %x", kinds, second.Response)
+	}
+	write := &peer.PutState{}
+	if err := proto.Unmarshal(second.Calls[0].Input, write); err != nil || write.Collection != "c" || write.Key != "b" || string(write.Value) != "value" {
+		t.Errorf("it writes %v, %v", write, err)
+	}
+	if second.Calls[0].Wrote || !second.Calls[1].Wrote {
+		t.Errorf("access before a write %+v, and after it %+v", second.Calls[0].Access, second.Calls[1].Access)
+	}
+	if diff := cmp.Diff(steps(one(), message(t, &peer.QueryResponse{Id: "c1", Results: []*peer.QueryResultBytes{row("b")}}), ""), []string{"QUERY_STATE_NEXT"}); diff != "" {
+		t.Errorf("third run (-got +want):\n%s", diff)
+	}
+	last := one()
+	response := &peer.Response{}
+	if err := proto.Unmarshal(last.Response, response); err != nil || string(response.Payload) != "ab" || last.Calls != nil || last.Set != nil {
+		t.Errorf("last run: %+v, %v, %v", last, response, err)
+	}
+
+	// The write was refused: the contract runs again, and is told.
+	p.Calls = slices.Clone(read)
+	refused := second.Calls[0]
+	refused.Error = "no access"
+	p.Calls = append(p.Calls, refused)
+	if err := proto.Unmarshal(one().Response, response); err != nil || !strings.HasSuffix(string(response.Payload), ": no access") {
+		t.Errorf("a refused write: %v, %v", response, err)
+	}
+
+	// Writes alone are not waited for, and count for what follows.
+	p = proposal(t, 2, "secret")
+	over := one()
+	if err := proto.Unmarshal(over.Response, response); err != nil || response.Status != shim.OK || len(over.Calls) != 1 || over.Calls[0].Message != "PUT_STATE" || !over.Wrote {
+		t.Errorf("a write: %+v, %v, %v", over, response, err)
+	}
+
+	// A gateway that does not know private data is told, whatever the contract makes of it.
+	r := request(p, proposal(t, 3, "x"))
+	r.Version = 1
+	old := ask(t, h, r)
+	if e := old.Results[0].Error; e == nil || !strings.Contains(e.Message, "private data needs version 2 of the invocation format, the gateway speaks version 1: upgrade the gateway") {
+		t.Errorf("in version 1: %+v", old.Results[0])
+	}
+	if old.Results[1].Error != nil {
+		t.Errorf("in version 1, without private data: %+v", old.Results[1])
+	}
+
+	// Another request than the one that was answered.
+	p = proposal(t, 4, "private", "a", "b")
+	p.Calls = invocation.Calls{{Message: "GET_STATE", Input: message(t, &peer.GetState{Collection: "c", Key: "hidden"}), Seen: one().Calls[0].Seen}}
+	if e := one().Error; e == nil || e.Code != invocation.Diverged || strings.Contains(e.Message, "hidden") {
+		t.Errorf("another request: %+v", e)
 	}
 }

@@ -15,12 +15,14 @@ const inboxSize = 8
 
 // An execution is a transaction under way on a session.
 type execution struct {
-	session *Session
+	session *Session // nil if the contract runs elsewhere, and so are key and inbox
 	inv     *Invocation
 	key     txKey
 	inbox   chan incoming
 	queries map[string]*query // open iterators by their id
 	queryID int
+
+	elsewhere bool // a part of an execution elsewhere: Collections
 
 	// Of session.mu:
 	abandoned bool // Execute has returned, the chaincode has not answered

@@ -46,6 +46,10 @@ type Invocation struct {
 	// nil function has none.
 	Collection func(ctx context.Context, name string) (*Collection, error)
 
+	// Private, where it is set, answers in place of Tx and Collection what the contract asks of its collections: messages that name
+	// one, and those that go on with a query that it has begun. The text of its error reaches the contract as it is.
+	Private func(ctx context.Context, kind peer.ChaincodeMessage_Type, request []byte) ([]byte, error)
+
 	// Call runs another chaincode within this transaction. channel is empty for the invocation's own, which shares Tx;
 	// on another channel a call is read only. The text of its error reaches the contract as it is. Nil refuses all calls.
 	Call func(ctx context.Context, channel, chaincode string, input *peer.ChaincodeInput) (*peer.Response, error)

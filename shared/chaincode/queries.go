@@ -22,6 +22,10 @@ const (
 	// bytesPerMessage ends an answer with rows of a query without pages before it has rowsPerMessage of them: so many values of a mebibyte
 	// would be over MaxMessage.
 	bytesPerMessage = 16 << 20
+
+	// A contract elsewhere waits longer for an answer than for a row: it gets more rows in one.
+	rowsElsewhere  = 10_000
+	bytesElsewhere = 1 << 20
 )
 
 var errTooManyQueries = fmt.Errorf("transaction has %d open iterators: close some", maxOpenQueries)
@@ -233,6 +237,9 @@ func (e *execution) open(ctx context.Context, q *query) ([]byte, error) {
 	}
 	e.queryID++
 	id := strconv.Itoa(e.queryID)
+	if e.elsewhere {
+		id = elsewhereID + id
+	}
 	e.queries[id] = q
 	return e.batch(ctx, id, q)
 }
@@ -268,13 +275,23 @@ func (e *execution) batch(ctx context.Context, id string, q *query) ([]byte, err
 			e.closeQuery(id)
 			return nil, err
 		}
-		if len(q.pending) == rowsPerMessage || q.size > 0 && q.size+len(raw) > bytesPerMessage {
+		result := &peer.QueryResultBytes{ResultBytes: raw}
+		if e.full(q, len(raw)) {
 			response := &peer.QueryResponse{Results: q.pending, HasMore: true, Id: id}
-			q.pending, q.size = []*peer.QueryResultBytes{{ResultBytes: raw}}, len(raw)
+			q.pending, q.size = []*peer.QueryResultBytes{result}, len(raw)
 			return encoded(response)
 		}
-		q.pending, q.size = append(q.pending, &peer.QueryResultBytes{ResultBytes: raw}), q.size+len(raw)
+		q.pending, q.size = append(q.pending, result), q.size+len(raw)
 	}
+}
+
+// full reports whether what is pending is an answer, and so many bytes more belong to the next.
+func (e *execution) full(q *query, more int) bool {
+	rows, bytes := rowsPerMessage, bytesPerMessage
+	if e.elsewhere {
+		rows, bytes = rowsElsewhere, bytesElsewhere
+	}
+	return len(q.pending) == rows || q.size > 0 && q.size+more > bytes
 }
 
 func (e *execution) closeQuery(id string) {

@@ -47,21 +47,21 @@ func (e *execution) handle(ctx context.Context, msg *peer.ChaincodeMessage) (*pe
 
 // requests holds what answers each kind of message, with the payload of the response.
 var requests = map[peer.ChaincodeMessage_Type]func(*execution, context.Context, []byte) ([]byte, error){
-	peer.ChaincodeMessage_GET_STATE:             decoded((*execution).getState),
-	peer.ChaincodeMessage_GET_STATE_MULTIPLE:    decoded((*execution).getMultipleStates),
-	peer.ChaincodeMessage_PUT_STATE:             decoded((*execution).putState),
-	peer.ChaincodeMessage_DEL_STATE:             decoded((*execution).delState),
+	peer.ChaincodeMessage_GET_STATE:             decoded(collected(peer.ChaincodeMessage_GET_STATE, (*execution).getState)),
+	peer.ChaincodeMessage_GET_STATE_MULTIPLE:    decoded(collected(peer.ChaincodeMessage_GET_STATE_MULTIPLE, (*execution).getMultipleStates)),
+	peer.ChaincodeMessage_PUT_STATE:             decoded(putState),
+	peer.ChaincodeMessage_DEL_STATE:             decoded(delState),
 	peer.ChaincodeMessage_WRITE_BATCH_STATE:     decoded((*execution).writeBatch),
-	peer.ChaincodeMessage_GET_STATE_METADATA:    decoded((*execution).getMetadata),
-	peer.ChaincodeMessage_PUT_STATE_METADATA:    decoded((*execution).putMetadata),
-	peer.ChaincodeMessage_GET_STATE_BY_RANGE:    decoded((*execution).getRange),
+	peer.ChaincodeMessage_GET_STATE_METADATA:    decoded(collected(peer.ChaincodeMessage_GET_STATE_METADATA, (*execution).getMetadata)),
+	peer.ChaincodeMessage_PUT_STATE_METADATA:    decoded(putMetadata),
+	peer.ChaincodeMessage_GET_STATE_BY_RANGE:    decoded(collected(peer.ChaincodeMessage_GET_STATE_BY_RANGE, (*execution).getRange)),
 	peer.ChaincodeMessage_GET_HISTORY_FOR_KEY:   decoded((*execution).getHistory),
-	peer.ChaincodeMessage_GET_QUERY_RESULT:      decoded((*execution).getQueryResult),
-	peer.ChaincodeMessage_QUERY_STATE_NEXT:      decoded((*execution).queryNext),
+	peer.ChaincodeMessage_GET_QUERY_RESULT:      decoded(collected(peer.ChaincodeMessage_GET_QUERY_RESULT, (*execution).getQueryResult)),
+	peer.ChaincodeMessage_QUERY_STATE_NEXT:      decoded(queryNext),
 	peer.ChaincodeMessage_QUERY_STATE_CLOSE:     decoded((*execution).queryClose),
 	peer.ChaincodeMessage_INVOKE_CHAINCODE:      decoded((*execution).invoke),
-	peer.ChaincodeMessage_GET_PRIVATE_DATA_HASH: decoded((*execution).getPrivateDataHash),
-	peer.ChaincodeMessage_PURGE_PRIVATE_DATA:    decoded((*execution).purge),
+	peer.ChaincodeMessage_GET_PRIVATE_DATA_HASH: decoded(collected(peer.ChaincodeMessage_GET_PRIVATE_DATA_HASH, (*execution).getPrivateDataHash)),
+	peer.ChaincodeMessage_PURGE_PRIVATE_DATA:    decoded(purge),
 }
 
 // decoded lets a handler take its request as a message.
@@ -191,13 +191,13 @@ func (e *execution) writeBatch(ctx context.Context, m *peer.WriteBatchState) ([]
 		var err error
 		switch write.GetType() {
 		case peer.WriteRecord_PUT_STATE:
-			_, err = e.putState(ctx, &peer.PutState{Key: write.GetKey(), Value: write.GetValue(), Collection: write.GetCollection()})
+			_, err = putState(e, ctx, &peer.PutState{Key: write.GetKey(), Value: write.GetValue(), Collection: write.GetCollection()})
 		case peer.WriteRecord_DEL_STATE:
-			_, err = e.delState(ctx, &peer.DelState{Key: write.GetKey(), Collection: write.GetCollection()})
+			_, err = delState(e, ctx, &peer.DelState{Key: write.GetKey(), Collection: write.GetCollection()})
 		case peer.WriteRecord_PURGE_PRIVATE_DATA:
-			_, err = e.purge(ctx, &peer.DelState{Key: write.GetKey(), Collection: write.GetCollection()})
+			_, err = purge(e, ctx, &peer.DelState{Key: write.GetKey(), Collection: write.GetCollection()})
 		case peer.WriteRecord_PUT_STATE_METADATA:
-			_, err = e.putMetadata(ctx, &peer.PutStateMetadata{Key: write.GetKey(), Collection: write.GetCollection(), Metadata: write.GetMetadata()})
+			_, err = putMetadata(e, ctx, &peer.PutStateMetadata{Key: write.GetKey(), Collection: write.GetCollection(), Metadata: write.GetMetadata()})
 		default:
 			err = errors.New("unknown operation type")
 		}

@@ -19,23 +19,10 @@ import (
 	"time"
 )
 
-// A Need is something that a network must offer for a scenario to make sense on it.
-type Need string
-
-const (
-	// PrivateData: some step uses a private data operation.
-	PrivateData Need = "private data"
-	// Events: some step reads chaincode events through the gateway.
-	Events Need = "chaincode events"
-	// Blocks: some step looks at blocks, not only at the commit status.
-	Blocks Need = "blocks"
-)
-
 // A Scenario is a list of steps, with what Fabric answered to each.
 type Scenario struct {
 	Name  string
 	About string
-	Needs []Need // sorted
 	Steps []Step
 
 	// Recorded has one JSON object for each step, in order.
@@ -220,58 +207,10 @@ func readScenario(files fs.FS, file string) (*Scenario, error) {
 			answered.Scenario, len(answered.Steps), asked.Name, len(asked.Steps))
 	}
 	s := &Scenario{Name: asked.Name, About: asked.About, Steps: asked.Steps, Recorded: answered.Steps}
-	needs := map[Need]bool{}
 	for i := range s.Steps {
 		s.Steps[i].fillIn()
-		if err := s.Steps[i].needs(s.Recorded[i], needs); err != nil {
-			return nil, err
-		}
 	}
-	for need := range needs {
-		s.Needs = append(s.Needs, need)
-	}
-	slices.Sort(s.Needs)
 	return s, nil
-}
-
-func (s *Step) needs(recorded json.RawMessage, needs map[Need]bool) error {
-	switch s.Do {
-	case "events":
-		needs[Events] = true
-	case "blocks":
-		needs[Blocks] = true
-	}
-	if bytes.Contains(recorded, []byte(`"inBlock"`)) {
-		needs[Blocks] = true
-	}
-	private, err := usesPrivateData(s.Ops)
-	if private {
-		needs[PrivateData] = true
-	}
-	return err
-}
-
-// usesPrivateData looks through operations, and those that they pass to other chaincodes.
-func usesPrivateData(operations json.RawMessage) (bool, error) {
-	if operations == nil {
-		return false, nil
-	}
-	var list []struct {
-		Op  string          `json:"op"`
-		Ops json.RawMessage `json:"ops"`
-	}
-	if err := json.Unmarshal(operations, &list); err != nil {
-		return false, fmt.Errorf("operations: %w", err)
-	}
-	for _, operation := range list {
-		if strings.Contains(operation.Op, "PrivateData") {
-			return true, nil
-		}
-		if private, err := usesPrivateData(operation.Ops); private || err != nil {
-			return private, err
-		}
-	}
-	return false, nil
 }
 
 func decode(encoded []byte, value any) error {

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"testing"
 	"testing/fstest"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 func mustScenarios(t *testing.T) []*Scenario {
@@ -23,24 +21,8 @@ func mustScenarios(t *testing.T) []*Scenario {
 
 func TestScenarios(t *testing.T) {
 	t.Parallel()
-	scenarios := mustScenarios(t)
-	needs := map[Need][]string{}
-	for _, s := range scenarios {
-		for _, need := range s.Needs {
-			needs[need] = append(needs[need], s.Name)
-		}
-	}
-	if got, want := len(scenarios), 62; got != want {
+	if got, want := len(mustScenarios(t)), 62; got != want {
 		t.Errorf("got %d scenarios, want %d", got, want)
-	}
-	want := map[Need][]string{
-		PrivateData: {"empty-key", "evaluate-writes", "private-conflict", "private-data", "private-expiry", "private-one-org",
-			"private-purge", "private-range", "transient"},
-		Events: {"events", "events-of-invalid", "events-resume"},
-		Blocks: {"duplicate-transaction", "endorsed-only", "evaluate-writes", "events-of-invalid", "no-writes"},
-	}
-	if diff := cmp.Diff(want, needs); diff != "" {
-		t.Errorf("scenarios by need (-want +got):\n%s", diff)
 	}
 }
 

@@ -20,4 +20,13 @@
 // with all the checks that it makes for any caller, and invokes the function again with the answers so far; the contract runs
 // from its beginning and finds its calls answered, in order. A call that is not the one that was answered is an error: Diverged
 // if the contract read the same as before, and so cannot be repeated; Stale if the state has changed.
+//
+// # Private data
+//
+// From version 2 on, what a contract asks of its collections is a Call too: a message of Fabric's chaincode protocol, which the
+// platform answers as it does one from a chaincode beside it. So the function is given no key, and nothing of a collection but
+// what the contract asked for and the transaction's creator may read at the endorser; and nothing that it says of private data is
+// believed: the platform reads the hashes, and makes those of what is written. A write does not end the execution: it is taken to go
+// well, and goes along with the next call that does, or with the response. Did it not go well, the contract runs again with its
+// error.
 package invocation

@@ -26,7 +26,7 @@ var sentinels = []struct {
 
 var (
 	// ErrDiverged: repeated with the answers to its calls, a contract made another call than before. It is not deterministic.
-	ErrDiverged = errors.New("the contract does not repeat its calls of other chaincodes")
+	ErrDiverged = errors.New("the contract does not repeat its calls")
 	// ErrState: the function could not read the committed state.
 	ErrState = errors.New("the function cannot read the state")
 )

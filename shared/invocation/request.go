@@ -8,10 +8,10 @@ import (
 )
 
 // Version is the newest version, and Versions are all that this code speaks.
-const Version = 1
+const Version = 2
 
 // Versions are those that this code speaks.
-var Versions = []int{1}
+var Versions = []int{1, 2}
 
 const (
 	// MaxPayload is the size of a synchronous invocation's payload, each way, in bytes:
@@ -19,6 +19,10 @@ const (
 	MaxPayload = 6 << 20
 	// MaxCalls is how often one execution may call another chaincode: each call runs it again from its beginning.
 	MaxCalls = 32
+	// MaxRuns is how often one execution is run in all: again for each call, and for each answer about a collection that it waits for.
+	MaxRuns = 128
+	// MaxAsked is how many calls and requests about collections a result may have.
+	MaxAsked = 20_000
 )
 
 // A Request is what a gateway asks of a function.
@@ -54,7 +58,7 @@ type Proposal struct {
 	Height uint64  `json:"height"`          // of the state, in blocks
 	Layers []Layer `json:"layers,omitempty"`
 	Access
-	Calls []Call `json:"calls,omitempty"` // those that were answered, in order
+	Calls Calls `json:"calls,omitempty"` // those that were answered, in order
 
 	// Of rich queries: the definitions of the chaincode's indexes, as the lifecycle namespace has them; or that there are none,
 	// as on a peer with LevelDB.
@@ -71,10 +75,12 @@ func MillisOf(d time.Duration) Millis { return Millis(max(1, d.Milliseconds())) 
 // Duration returns the time.
 func (m Millis) Duration() time.Duration { return time.Duration(m) * time.Millisecond }
 
-// Access is what the transaction has done so far, here and elsewhere: a transaction with a paginated query may not write.
+// Access is what the transaction has done so far, here and elsewhere: a transaction with a paginated query, or with one of private
+// data, may not write.
 type Access struct {
-	Wrote bool `json:"wrote,omitempty"`
-	Paged bool `json:"paged,omitempty"`
+	Wrote   bool `json:"wrote,omitempty"`
+	Paged   bool `json:"paged,omitempty"`
+	Queried bool `json:"queried,omitempty"` // private data; from version 2 on
 }
 
 // A Layer is what a block does to the namespace that the table need not show yet: it is laid over what is read.
@@ -104,18 +110,31 @@ type Change struct {
 	Timestamp time.Time `json:"timestamp"`
 }
 
-// A Call is one that a contract makes of another chaincode.
+// A Call is what a contract asks of the platform: to run another chaincode; or, from version 2 on, to read or write one of its
+// collections.
 type Call struct {
 	Channel   string `json:"channel,omitempty"` // empty: its own
-	Chaincode string `json:"chaincode"`
-	Input     []byte `json:"input"` // a marshalled peer.ChaincodeInput
-	Seen      []byte `json:"seen"`  // a hash of what the contract had read before it
+	Chaincode string `json:"chaincode,omitempty"`
+	// Message is the type of a chaincode message about a collection, such as GET_STATE. Empty: it is another chaincode that is called.
+	Message string `json:"message,omitempty"`
+	Input   []byte `json:"input"` // a marshalled peer.ChaincodeInput, or the message's payload
+	Seen    []byte `json:"seen"`  // a hash of what the contract had read before it
 
-	// The answer: the callee's response, a marshalled peer.Response, or the text of the error that the contract gets; and
-	// the transaction's access after it.
+	// The answer: the callee's response, a marshalled peer.Response, or the payload of the message's response; or the text of the
+	// error that the contract gets.
 	Response []byte `json:"response,omitempty"`
 	Error    string `json:"error,omitempty"`
-	Access
+
+	Access // before it, where it has no answer; after it, where it has one
+}
+
+// Calls are at most MaxAsked.
+type Calls []Call
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *Calls) UnmarshalJSON(raw []byte) (err error) {
+	*c, err = limited[Call](raw, "calls", MaxAsked)
+	return err
 }
 
 // ParseRequest reads a request. A version that this code does not speak is ErrVersion, wrapped with what to do.

@@ -3,7 +3,6 @@ package invocation
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 )
@@ -21,34 +20,44 @@ const MaxBatch = 1000
 // Results are at most MaxBatch.
 type Results []Result
 
-// UnmarshalJSON implements json.Unmarshaler. It stops at too many: an empty result takes three bytes on the way, and two hundred in
-// memory.
-func (r *Results) UnmarshalJSON(raw []byte) error {
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	if token, err := decoder.Token(); err != nil || token != json.Delim('[') {
-		return errors.New("the results are no list")
-	}
-	for decoder.More() {
-		if len(*r) == MaxBatch {
-			return fmt.Errorf("more than %d results", MaxBatch)
-		}
-		var one Result
-		if err := decoder.Decode(&one); err != nil {
-			return err
-		}
-		*r = append(*r, one)
-	}
-	return nil
+// UnmarshalJSON implements json.Unmarshaler.
+func (r *Results) UnmarshalJSON(raw []byte) (err error) {
+	*r, err = limited[Result](raw, "results", MaxBatch)
+	return err
 }
 
-// A Result is what became of one proposal: a response, a call, or an error.
+// limited reads a list and stops at too many: an empty element takes three bytes on the way, and two hundred in memory.
+func limited[T any](raw []byte, what string, limit int) ([]T, error) {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	if token, err := decoder.Token(); err != nil || token != json.Delim('[') {
+		return nil, fmt.Errorf("the %s are no list", what)
+	}
+	var list []T
+	for decoder.More() {
+		if len(list) == limit {
+			return nil, fmt.Errorf("more than %d %s", limit, what)
+		}
+		var one T
+		if err := decoder.Decode(&one); err != nil {
+			return nil, err
+		}
+		list = append(list, one)
+	}
+	return list, nil
+}
+
+// A Result is what became of one proposal: a response, what it needs to go on, or an error.
 type Result struct {
 	TxID     string `json:"txId,omitempty"`
 	Response []byte `json:"response,omitempty"` // a marshalled peer.Response
 	Event    []byte `json:"event,omitempty"`    // a marshalled peer.ChaincodeEvent; absent if it set none
 	Set      []byte `json:"set,omitempty"`      // a marshalled rwset.NsReadWriteSet of the chaincode's namespace; absent if it is empty
 	Access
-	Call  *Call  `json:"call,omitempty"` // without an answer
+	// Call is, in version 1, the call that the execution ended at, without an answer.
+	Call *Call `json:"call,omitempty"`
+	// Calls is the same from version 2 on: what has no answer yet, in order. They are writes to collections, which are taken to go
+	// well, and at last what the execution ended at, if it did.
+	Calls Calls  `json:"calls,omitempty"`
 	Error *Error `json:"error,omitempty"`
 }
 

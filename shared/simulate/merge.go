@@ -18,24 +18,30 @@ var (
 	ErrStale = errors.New("the state changed while the transaction was simulated")
 )
 
-// An Access says what decides between writes and paginated queries, in all of a transaction's namespaces together.
+// An Access says what decides between writes and queries, in all of a transaction's namespaces together.
 type Access struct {
-	Wrote bool // a write was tried
-	Paged bool // a paginated query was made
+	Wrote   bool // a write was tried
+	Paged   bool // a paginated query was made
+	Queried bool // private data was queried
 }
 
 // Access returns what the transaction has done so far.
 func (t *Tx) Access() Access {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return Access{t.wrote, t.paged}
+	return Access{t.wrote, t.paged, t.queried}
 }
 
 // SetAccess adds what the transaction has done elsewhere.
 func (t *Tx) SetAccess(a Access) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.wrote, t.paged = t.wrote || a.Wrote, t.paged || a.Paged
+	t.add(a)
+}
+
+// add needs mu.
+func (t *Tx) add(a Access) {
+	t.wrote, t.paged, t.queried = t.wrote || a.Wrote, t.paged || a.Paged, t.queried || a.Queried
 }
 
 // View returns the view that the transaction reads, which is its caller's to close.
@@ -53,18 +59,22 @@ func (t *Tx) Seen(ns, key string) *ledger.Item {
 
 // Merge adds what an execution of the transaction somewhere else did to a namespace: reads and range queries by version, and
 // writes. set is checked for its form: ErrMalformed; what it says was read is checked when the transaction is validated. ErrStale
-// if it has another version of a key than the transaction has seen. A write after a paginated query is ErrReadOnly.
+// if it has another version of a key than the transaction has seen. A write after a paginated query is ErrReadOnly, one after a query
+// of private data ErrQueried.
 func (t *Tx) Merge(ns string, set *kvrwset.KVRWSet, a Access) error {
 	if err := checkSet(set); err != nil {
 		return fmt.Errorf("read-write set of %s: %w", ns, err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.wrote, t.paged = t.wrote || a.Wrote, t.paged || a.Paged
+	t.add(a)
+	writes := len(set.Writes)+len(set.MetadataWrites) > 0
 	switch {
 	case t.done:
 		return ErrDone
-	case t.paged && len(set.Writes)+len(set.MetadataWrites) > 0:
+	case t.queried && writes:
+		return fmt.Errorf("txid [%s]: %w", t.txID, ErrQueried)
+	case t.paged && writes:
 		return fmt.Errorf("txid [%s]: %w", t.txID, ErrReadOnly)
 	}
 	space := t.namespace(ns)

@@ -149,9 +149,19 @@ func TestMergeRefuses(t *testing.T) {
 			t.Errorf("%s left %v, %v", name, left, err)
 		}
 	}
-	tx := simulate.New(simtest.NewState().View(t), "tx")
-	tx.SetAccess(simulate.Access{Paged: true})
-	if err := tx.Merge("cc", &kvrwset.KVRWSet{Writes: []*kvrwset.KVWrite{{Key: "a", Value: []byte("x")}}}, simulate.Access{}); !errors.Is(err, simulate.ErrReadOnly) {
-		t.Errorf("a write after a paginated query: %v", err)
+	write := &kvrwset.KVRWSet{Writes: []*kvrwset.KVWrite{{Key: "a", Value: []byte("x")}}}
+	for did, want := range map[simulate.Access]error{{Paged: true}: simulate.ErrReadOnly, {Queried: true}: simulate.ErrQueried} {
+		for _, elsewhere := range []simulate.Access{{}, did} {
+			tx := simulate.New(simtest.NewState().View(t), "tx")
+			if elsewhere != did {
+				tx.SetAccess(did)
+			}
+			if err := tx.Merge("cc", write, elsewhere); !errors.Is(err, want) {
+				t.Errorf("a write after %+v: %v", did, err)
+			}
+			if tx.Access() != did {
+				t.Errorf("access %+v, want %+v", tx.Access(), did)
+			}
+		}
 	}
 }

@@ -3,7 +3,8 @@
 // A Host belongs to one chaincode of one channel, and so does its function. It gives the function each proposal, with temporary
 // credentials for reading the chaincode's namespace, and merges what comes back into the transaction after checking it: it
 // must be of that namespace, well-formed, and within the limits. What was read is checked when the transaction is validated. So a
-// function can spoil its own chaincode's transactions and nothing else.
+// function can spoil its own chaincode's transactions and nothing else. What it asks of private data the Host reads and writes
+// itself, by the rules for a contract in this process.
 //
 // # Batches
 //

@@ -3,14 +3,12 @@ package lambda
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
-	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"google.golang.org/protobuf/proto"
 
 	"peerless/shared/chaincode"
@@ -99,7 +97,7 @@ func (h *Host) Close() error {
 }
 
 // Execute implements chaincode.Host. Errors beside the package's: simulate.ErrStale if the state changed between the runs of a
-// contract that calls another, invocation.ErrDiverged and invocation.ErrState.
+// contract that calls another or reads private data, invocation.ErrDiverged and invocation.ErrState, and what the view returns.
 func (h *Host) Execute(ctx context.Context, inv *chaincode.Invocation) (*chaincode.Result, error) {
 	if inv.Channel != h.Channel || inv.Chaincode != h.Chaincode {
 		return nil, fmt.Errorf("%w: function %s is chaincode %s of channel %s, not %s of %s", chaincode.ErrUnavailable, h.Function, h.Chaincode, h.Channel, inv.Chaincode, inv.Channel)
@@ -113,8 +111,9 @@ func (h *Host) Execute(ctx context.Context, inv *chaincode.Invocation) (*chainco
 	if err != nil {
 		return nil, err
 	}
-	for {
-		proposal.Access = invocation.Access(inv.Tx.Access())
+	collections := chaincode.NewCollections(inv)
+	defer collections.Close()
+	for range invocation.MaxRuns {
 		proposal.Time = invocation.MillisOf(chaincodeTime)
 		if deadline, ok := ctx.Deadline(); ok {
 			proposal.Time = invocation.MillisOf(time.Until(deadline))
@@ -123,14 +122,16 @@ func (h *Host) Execute(ctx context.Context, inv *chaincode.Invocation) (*chainco
 		if err != nil {
 			return nil, err
 		}
-		if result.Call == nil {
-			return h.accept(inv, result)
-		}
-		inv.Tx.SetAccess(simulate.Access(result.Access))
-		if err := h.answer(ctx, inv, proposal, result.Call); err != nil {
+		again, err := h.answer(ctx, inv, collections, proposal, asks(result))
+		if err != nil {
 			return nil, err
 		}
+		if !again {
+			return h.accept(inv, result)
+		}
 	}
+	return nil, fmt.Errorf("%w: the contract waits for other chaincodes and private data more than %d times: read several private keys with one call, or a range of them",
+		chaincode.ErrProtocol, invocation.MaxRuns-1)
 }
 
 // chaincodeTime is what an execution gets whose context does not say: a contract's time anywhere.
@@ -160,7 +161,7 @@ func (h *Host) proposal(ctx context.Context, inv *chaincode.Invocation) (*invoca
 	}
 	p := &invocation.Proposal{
 		Init: inv.Init, Height: inv.Tx.Savepoint(), Layers: invocation.FormatLayers(h.Chaincode, ledger.Layers(inv.Tx.View(), h.Chaincode)),
-		LevelDB: inv.LevelDB,
+		Access: invocation.Access(inv.Tx.Access()), LevelDB: inv.LevelDB,
 	}
 	if p.Indexes, err = h.indexes(ctx, inv.Tx); err != nil {
 		return nil, err
@@ -206,46 +207,4 @@ func (h *Host) indexes(ctx context.Context, tx *simulate.Tx) ([]byte, error) {
 		h.mu.Unlock()
 	}
 	return definitions, nil
-}
-
-// answer runs the chaincode that a contract calls and puts the answer into the proposal.
-func (h *Host) answer(ctx context.Context, inv *chaincode.Invocation, p *invocation.Proposal, call *invocation.Call) error {
-	if len(p.Calls) == invocation.MaxCalls {
-		return fmt.Errorf("%w: more than %d calls of other chaincodes in one execution", chaincode.ErrProtocol, invocation.MaxCalls)
-	}
-	input := &peer.ChaincodeInput{}
-	if err := proto.Unmarshal(call.Input, input); err != nil {
-		return fmt.Errorf("%w: call of chaincode %q: %w", chaincode.ErrProtocol, call.Chaincode, err)
-	}
-	answered := invocation.Call{Channel: call.Channel, Chaincode: call.Chaincode, Input: call.Input, Seen: call.Seen}
-	response, err := h.call(ctx, inv, call, input)
-	if err == nil {
-		answered.Response, err = proto.Marshal(response)
-	}
-	switch {
-	case ctx.Err() != nil:
-		return interrupted(ctx)
-	case errors.Is(err, simulate.ErrStale):
-		return err
-	case err != nil:
-		answered.Error = cmp.Or(err.Error(), "failed")
-	}
-	answered.Access = invocation.Access(inv.Tx.Access())
-	p.Calls = append(p.Calls, answered)
-	return nil
-}
-
-func (h *Host) call(ctx context.Context, inv *chaincode.Invocation, call *invocation.Call, input *peer.ChaincodeInput) (*peer.Response, error) {
-	if inv.Call == nil {
-		return nil, chaincode.ErrNoCalls
-	}
-	return inv.Call(ctx, call.Channel, call.Chaincode, input)
-}
-
-// interrupted says how ctx ended.
-func interrupted(ctx context.Context) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("error sending: %w", chaincode.ErrTimeout)
-	}
-	return ctx.Err()
 }

@@ -47,7 +47,7 @@ func check(t *testing.T, store ledger.Store, host func(name string) (chaincode.H
 			t.Error(err)
 		}
 	})
-	conformance.Check(t, network, identities, scenarios, nil, conformance.Options{
+	conformance.Check(t, network, identities, scenarios, conformance.Options{
 		// A host answers once the chaincode is back: nobody has to wait for that.
 		Pause: func(context.Context, time.Duration) error { return nil },
 	})

@@ -158,7 +158,7 @@ func check(t *testing.T, network conformance.Network, identities conformance.Ide
 	if err != nil {
 		t.Fatal(err)
 	}
-	conformance.Check(t, network, identities, scenarios, nil, conformance.Options{
+	conformance.Check(t, network, identities, scenarios, conformance.Options{
 		Regroup: true,
 		// A chaincode that crashed is back before it is called again: nobody has to wait for that.
 		Pause: func(context.Context, time.Duration) error { return nil },

@@ -48,20 +48,44 @@ func handle(ctx context.Context, payload json.RawMessage) (any, error) {
 	case "more results":
 		response.Results = append(response.Results, response.Results[0])
 	case "a million results":
-		return json.RawMessage(`{"version":1,"results":[{}` + strings.Repeat(",{}", 1_000_000) + "]}"), nil
+		return json.RawMessage(`{"version":2,"results":[{}` + strings.Repeat(",{}", 1_000_000) + "]}"), nil
+	case "a million questions":
+		return json.RawMessage(`{"version":2,"results":[{"calls":[{}` + strings.Repeat(",{}", 1_000_000) + "]}]}"), nil
 	case "results of another kind":
-		return json.RawMessage(`{"version":1,"results":7}`), nil
+		return json.RawMessage(`{"version":2,"results":7}`), nil
 	}
 	return response, nil
 }
 
-func attack(p *invocation.Proposal) string {
+func attack(p *invocation.Proposal) string { return arguments(p)[0] }
+
+func arguments(p *invocation.Proposal) []string {
 	signed := &peer.SignedProposal{}
 	if err := proto.Unmarshal(p.Signed, signed); err != nil {
-		return ""
+		return []string{""}
 	}
 	proposal, _ := wire.ParseProposal(signed)
-	return string(proposal.Input.Args[0])
+	var all []string
+	for _, a := range proposal.Input.Args {
+		all = append(all, string(a))
+	}
+	return all
+}
+
+// ask asks the platform for what the arguments say, pairs of a message's type and its payload, one after the other, and answers with
+// what it was answered. With each question it sends the answer that it would like.
+func ask(p *invocation.Proposal) invocation.Result {
+	questions := arguments(p)[1:]
+	if next := 2 * len(p.Calls); next < len(questions) {
+		return invocation.Result{Calls: invocation.Calls{{Message: questions[next], Input: []byte(questions[next+1]), Response: []byte("forged")}}}
+	}
+	type answer struct{ Message, Response, Error string }
+	var answers []answer
+	for _, c := range p.Calls {
+		answers = append(answers, answer{c.Message, string(c.Response), c.Error})
+	}
+	raw, _ := json.Marshal(answers)
+	return invocation.Result{Response: success(raw)}
 }
 
 func answer(ctx context.Context, request *invocation.Request, p *invocation.Proposal) invocation.Result {
@@ -72,6 +96,14 @@ func answer(ctx context.Context, request *invocation.Request, p *invocation.Prop
 	}
 	write := &kvrwset.KVRWSet{Writes: []*kvrwset.KVWrite{{Key: "k", Value: []byte("forged")}}}
 	switch attack(p) {
+	case "ask":
+		return ask(p)
+	case "asks without end":
+		question, _ := proto.Marshal(&peer.GetState{Collection: "c", Key: fmt.Sprint(len(p.Calls))})
+		return invocation.Result{Calls: invocation.Calls{{Message: "GET_STATE", Input: question}}}
+	case "asks, and is done":
+		question, _ := proto.Marshal(&peer.GetState{Collection: "c", Key: "k"})
+		result.Calls = invocation.Calls{{Message: "GET_STATE", Input: question}}
 	case "steal":
 		result.Response = success(steal(ctx, request))
 	case "write for another":
@@ -158,7 +190,7 @@ func steal(ctx context.Context, request *invocation.Request) []byte {
 		key := func(pk string) map[string]types.AttributeValue {
 			return map[string]types.AttributeValue{"pk": &types.AttributeValueMemberS{Value: pk}, "sk": &types.AttributeValueMemberB{Value: []byte("k\x00")}}
 		}
-		for _, pk := range []string{"state#ch#mine", "state#ch#victim", "state#other#mine", "state#ch#_lifecycle", "history#ch#victim", "block#ch#0", "head#ch", "channels"} {
+		for _, pk := range []string{"state#ch#mine", "state#ch#victim", "state#other#mine", "state#ch#_lifecycle", "state#ch#mine$$pc", "state#ch#mine$$kc", "state#ch#mine$$hc", "history#ch#victim", "block#ch#0", "head#ch", "channels"} {
 			_, err := client.GetItem(ctx, &dynamodb.GetItemInput{TableName: table, Key: key(pk)})
 			got[name+"get "+pk] = err == nil
 			_, err = client.Query(ctx, &dynamodb.QueryInput{
