@@ -106,7 +106,7 @@ func (e *endorsing) first(ctx context.Context, endorsers []*organization.Endorse
 			e.sims = append(e.sims, sim)
 			return sim, endorsers, nil
 		}
-		if !e.named && failure.unreachable {
+		if !e.named && failure.unreachable && len(e.proposal.Transient) == 0 { // what is transient is for the first one's organisation
 			e.failures = append(e.failures, failedEndorser{endorsers[0], failure})
 			if endorsers = endorsers[1:]; len(endorsers) == 0 {
 				return nil, nil, e.tooFew()

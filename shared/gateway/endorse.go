@@ -42,7 +42,7 @@ func (e *Endpoint) own(creator []byte) string {
 // the organisations named, and returns the transaction for the client to sign.
 func (e *Endpoint) Endorse(ctx context.Context, request *gateway.EndorseRequest) (*gateway.EndorseResponse, error) {
 	const stage = "endorse"
-	channelName, name, creator, err := target(request.GetProposedTransaction())
+	channelName, name, creator, transient, err := target(request.GetProposedTransaction())
 	if err != nil {
 		return nil, &Error{Kind: InvalidRequest, Stage: stage, Code: codes.InvalidArgument, Message: err.Error(), Cause: err}
 	}
@@ -60,9 +60,13 @@ func (e *Endpoint) Endorse(ctx context.Context, request *gateway.EndorseRequest)
 		return nil, storeError(stage, "channel "+channelName, err)
 	}
 	defer view.Close()
-	endorsers, err := e.endorsers(channel, e.own(creator), request.GetEndorsingOrganizations())
+	own, named := e.own(creator), len(request.GetEndorsingOrganizations()) > 0
+	endorsers, err := e.endorsers(channel, own, request.GetEndorsingOrganizations())
 	if err != nil {
 		return nil, err
+	}
+	if transient && !named && endorsers[0].MSPID != own {
+		return nil, unprotected(stage)
 	}
 	if definition, err := e.definitions.get(ctx, channelName, view, name); err != nil {
 		return nil, storeError(stage, "chaincode "+name, err)
@@ -70,7 +74,6 @@ func (e *Endpoint) Endorse(ctx context.Context, request *gateway.EndorseRequest)
 		return nil, noPlan
 	}
 	proposal, failure := e.admit(ctx, channel, request.GetProposedTransaction())
-	named := len(request.GetEndorsingOrganizations()) > 0
 	if failure != nil {
 		return nil, endorseError(failure, request.GetTransactionId(), endorsers, named)
 	}
@@ -87,16 +90,17 @@ func (e *Endpoint) Endorse(ctx context.Context, request *gateway.EndorseRequest)
 	return &gateway.EndorseResponse{PreparedTransaction: &common.Envelope{Payload: endorsed.payload}}, nil
 }
 
-// target says which channel and chaincode a proposal is for, and of whom it says it is, before anything in it is trusted.
-func target(signed *peer.SignedProposal) (channel, name string, creator []byte, err error) {
+// target says which channel and chaincode a proposal is for, of whom it says it is, and whether it has transient data, before
+// anything in it is trusted.
+func target(signed *peer.SignedProposal) (channel, name string, creator []byte, transient bool, err error) {
 	if len(signed.GetProposalBytes()) == 0 {
-		return "", "", nil, errors.New("the proposed transaction must contain a signed proposal")
+		return "", "", nil, false, errors.New("the proposed transaction must contain a signed proposal")
 	}
 	p, err := wire.ParseProposal(signed)
 	if p == nil {
-		return "", "", nil, err
+		return "", "", nil, false, err
 	}
-	return p.Channel, p.Chaincode, p.Creator, nil
+	return p.Channel, p.Chaincode, p.Creator, len(p.Transient) > 0, nil
 }
 
 // responseError is the error of a chaincode's response that is a failure, nil if it is none.

@@ -18,7 +18,7 @@ import (
 // Evaluate runs a signed proposal and returns the contract's response. Nothing is recorded.
 func (e *Endpoint) Evaluate(ctx context.Context, request *gateway.EvaluateRequest) (*gateway.EvaluateResponse, error) {
 	const stage = "evaluate"
-	channelName, name, creator, err := target(request.GetProposedTransaction())
+	channelName, name, creator, transient, err := target(request.GetProposedTransaction())
 	if err != nil {
 		return nil, &Error{Kind: InvalidRequest, Stage: stage, Code: codes.InvalidArgument, Message: "failed to unpack transaction proposal: " + err.Error(), Cause: err}
 	}
@@ -30,7 +30,15 @@ func (e *Endpoint) Evaluate(ctx context.Context, request *gateway.EvaluateReques
 	if err != nil {
 		return nil, storeError(stage, "channel "+channelName, err)
 	}
-	asked, err := e.evaluators(ctx, channel, name, e.own(creator), request.GetTargetOrganizations())
+	own, targets := e.own(creator), request.GetTargetOrganizations()
+	protected := transient && len(targets) == 0
+	if protected {
+		targets = []string{own}
+	}
+	asked, err := e.evaluators(ctx, channel, name, own, targets)
+	if refused := (*Error)(nil); protected && errors.As(err, &refused) && refused.Kind == NotFound {
+		return nil, unprotectedTargets(refused)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -88,6 +89,51 @@ func (s *Service) find(ctx context.Context, channel *ledger.Channel, view ledger
 	return collection.Find(definition.GetCollections(), channel.Config(), use.Collection), nil
 }
 
+// unprotected is the Error of a proposal with transient data at a gateway whose organisation has no endorser, where the client names
+// nobody: whoever runs it first sees the data.
+func unprotected(stage string) *Error {
+	return &Error{Kind: EndorsementPolicyFailure, Stage: stage, Code: codes.FailedPrecondition,
+		Message: "no endorsers found in the gateway's organization; retry specifying endorsing organization(s) to protect transient data"}
+}
+
+// unprotectedTargets is unprotected of an evaluation, which says what else is the matter.
+func unprotectedTargets(cause *Error) *Error {
+	return &Error{Kind: EndorsementPolicyFailure, Stage: "evaluate", Code: codes.FailedPrecondition, Cause: cause,
+		Message: "no endorsers found in the gateway's organization; retry specifying target organization(s) to protect transient data: " + cause.Message}
+}
+
+// distributed checks that what was written to each collection is held for as many other organisations as the collection's
+// requiredPeerCount says, as Fabric's distributor does: here by one store, sealed for each member whose data key is here. One that
+// endorses for itself elsewhere keeps its own values, and does not count.
+func (r *run) distributed(ctx context.Context, sim *simulation) *endorserError {
+	for _, part := range sim.private {
+		static, err := r.find(ctx, r.channel, r.view, simulate.CollectionUse{Namespace: part.Namespace, Collection: part.Collection})
+		if err != nil {
+			return viewError(err)
+		}
+		required, eligible := int(static.GetRequiredPeerCount()), 0
+		if required == 0 {
+			continue
+		}
+		for _, member := range collection.Members(static) {
+			if member == r.mspID || r.Ledger.Keys == nil {
+				continue
+			}
+			switch _, err := r.Ledger.Keys.DataKey(member); {
+			case err == nil:
+				eligible++
+			case !errors.Is(err, collection.ErrNoKey):
+				return viewError(err)
+			}
+		}
+		if eligible < required {
+			return failed(EndorsementPolicyFailure, "error in simulation: failed to distribute private collection, txID %s, channel %s: could not build private data dissemination plan for chaincode %s and collection %s: "+
+				"required to disseminate to at least %d peers, but know of only %d eligible peers", r.proposal.TxID, r.channel.Name(), part.Namespace, part.Collection, required, eligible)
+		}
+	}
+	return nil
+}
+
 // needsOutsiders is the Error of a plan that would give transient data to organisations that the collections are not for.
 func needsOutsiders(sim *simulation) *Error {
 	var protected []string
@@ -95,5 +141,5 @@ func needsOutsiders(sim *simulation) *Error {
 		protected = append(protected, use.Collection)
 	}
 	return &Error{Kind: EndorsementPolicyFailure, Stage: "endorse", Code: codes.FailedPrecondition, Message: fmt.Sprintf(
-		"requires endorsement from organisation(s) that are not in the distribution policy of the private data collection(s): %v; retry specifying trusted organisation(s) to protect transient data", protected)}
+		"requires endorsement from organisation(s) that are not in the distribution policy of the private data collection(s): %v; retry specifying trusted endorsing organizations to protect transient data", protected)}
 }

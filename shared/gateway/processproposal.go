@@ -22,7 +22,7 @@ const heightPatience = 3 * time.Second
 // endorsed has a response with a status of 400 or more and no endorsement; an error says that the proposal is refused as such.
 func (e *Endpoint) ProcessProposal(ctx context.Context, signed *peer.SignedProposal, height uint64) (*peer.ProposalResponse, uint64, error) {
 	const stage = "endorse"
-	channelName, _, creator, err := target(signed)
+	channelName, _, creator, _, err := target(signed)
 	if err != nil {
 		return nil, 0, &Error{Kind: InvalidRequest, Stage: stage, Code: codes.Unknown, Message: err.Error(), Cause: err}
 	}

@@ -119,7 +119,10 @@ func (s *Service) simulate(ctx context.Context, channel *ledger.Channel, view le
 	if err != nil {
 		return nil, executionError(p.TxID, err)
 	}
-	return sim, tooLarge(sim)
+	if failure := tooLarge(sim); failure != nil {
+		return sim, failure
+	}
+	return sim, run.distributed(ctx, sim)
 }
 
 // tooLarge checks what a contract may write.

@@ -128,6 +128,14 @@ func (s *Service) prepare(ctx context.Context, stage string, r Request, nonce []
 	if err != nil {
 		return nil, err
 	}
+	if len(r.Transient) > 0 && len(r.Organizations) == 0 {
+		if endorsers[0].MSPID != r.User.MSPID {
+			return nil, unprotected(stage)
+		}
+		if stage == "evaluate" {
+			endorsers = endorsers[:1]
+		}
+	}
 	c := &call{Service: s, request: r, stage: stage, channel: channel, endorsers: endorsers, named: len(r.Organizations) > 0}
 	return c, c.propose(nonce)
 }
