@@ -498,6 +498,21 @@ func (m *Manager) Binding(channel, name string) (Installation, error) {
 	return *i, nil
 }
 
+// PackageID returns the id of the package that a name runs for an organisation, empty if there is none.
+func (m *Manager) PackageID(_ context.Context, channel, name, mspID string) (string, error) {
+	key := Name{channel, name}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.bindings[binding{key, mspID}]
+	if r == nil {
+		r = m.bindings[binding{Name: key}]
+	}
+	if r == nil {
+		return "", nil
+	}
+	return r.id, nil
+}
+
 // Targets returns what a name runs, as BindEach was given it, empty if nothing is bound to it. A host that BindHost bound is the
 // zero Target.
 func (m *Manager) Targets(channel, name string) map[string]Target {

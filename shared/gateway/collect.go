@@ -175,7 +175,7 @@ func (e *endorsing) standIn(ctx context.Context, endorser *organization.Endorser
 		if sim.mspID == endorser.MSPID {
 			return sim, nil
 		}
-		if sim.away != nil || !endorser.Local() {
+		if sim.away != nil || !endorser.Local() || e.proposal.Chaincode == ledger.LifecycleNamespace { // which speaks for its organisation
 			continue
 		}
 		same, err := e.sameHosts(ctx, sim, endorser.MSPID)

@@ -70,7 +70,7 @@ func (e *Endpoint) Endorse(ctx context.Context, request *gateway.EndorseRequest)
 	}
 	if definition, err := e.definitions.get(ctx, channelName, view, name); err != nil {
 		return nil, storeError(stage, "chaincode "+name, err)
-	} else if definition == nil {
+	} else if definition == nil && name != ledger.LifecycleNamespace {
 		return nil, noPlan
 	}
 	proposal, failure := e.admit(ctx, channel, request.GetProposedTransaction())

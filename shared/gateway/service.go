@@ -42,6 +42,22 @@ type Chaincodes interface {
 	Host(ctx context.Context, channel, chaincode, mspID string) (chaincode.Host, error)
 }
 
+// Packages is what Chaincodes implement that know what a chaincode is made of.
+type Packages interface {
+	// PackageID returns the id, LABEL:SHA256, of the package that runs a channel's chaincode for an organisation; empty if that is
+	// none, or unknown.
+	PackageID(ctx context.Context, channel, chaincode, mspID string) (string, error)
+}
+
+// packageID returns the id of the package that runs a chaincode here for an organisation, empty if there is none.
+func (s *Service) packageID(ctx context.Context, channel, chaincode, mspID string) (string, error) {
+	packages, ok := s.Chaincodes.(Packages)
+	if !ok {
+		return "", nil
+	}
+	return packages.PackageID(ctx, channel, chaincode, mspID)
+}
+
 // Organizations knows who endorses for organisations.
 type Organizations interface {
 	// Endorser returns who endorses for an organisation, or an error wrapping organization.ErrNotFound if nobody is known to.

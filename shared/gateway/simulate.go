@@ -71,8 +71,11 @@ func failed(kind Kind, format string, args ...any) *endorserError {
 // simulate runs a proposal's chaincode over a view of its channel, as an organisation's endorser: with the private values that
 // the organisation holds.
 func (s *Service) simulate(ctx context.Context, channel *ledger.Channel, view ledger.View, p *wire.Proposal, mspID string) (*simulation, *endorserError) {
+	if p.Chaincode == ledger.LifecycleNamespace {
+		return s.simulateLifecycle(ctx, channel, view, p, mspID)
+	}
 	if isSystem(p.Chaincode) {
-		return s.query(ctx, channel.Name(), view, p), nil
+		return s.query(ctx, view, p), nil
 	}
 	tx := simulate.New(view, p.TxID)
 	sim := &simulation{mspID: mspID, height: view.Savepoint()}

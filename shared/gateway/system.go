@@ -9,7 +9,6 @@ import (
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
-	"github.com/hyperledger/fabric-protos-go-apiv2/peer/lifecycle"
 	"google.golang.org/protobuf/proto"
 
 	"peerless/shared/channelconfig"
@@ -18,20 +17,23 @@ import (
 )
 
 // The chaincodes that a Fabric peer has built in, as far as clients and explorers ask them: qscc reads blocks and transactions,
-// cscc channels and their configuration, _lifecycle definitions. They are evaluated; each checks for itself who asks.
+// cscc channels and their configuration, _lifecycle definitions, which it also writes (systemlifecycle.go). Each checks for itself who asks.
 const (
 	queryChaincode         = "qscc"
 	configurationChaincode = "cscc"
 )
 
+// systemVersion is the version that Fabric's system chaincodes have.
+const systemVersion = "syscc"
+
 func isSystem(chaincode string) bool {
 	return chaincode == queryChaincode || chaincode == configurationChaincode || chaincode == ledger.LifecycleNamespace
 }
 
-// query runs a system chaincode's function. Its failures are responses, as every chaincode's.
-func (s *Service) query(ctx context.Context, channel string, view ledger.View, p *wire.Proposal) *simulation {
-	sim := &simulation{version: lifecycleVersion, height: view.Savepoint()}
-	answer, err := s.systemAnswer(ctx, channel, view, p)
+// query runs a function of a system chaincode that only reads. Its failures are responses, as every chaincode's.
+func (s *Service) query(ctx context.Context, view ledger.View, p *wire.Proposal) *simulation {
+	sim := &simulation{version: systemVersion, height: view.Savepoint()}
+	answer, err := s.systemAnswer(ctx, p)
 	if err != nil {
 		sim.response = &peer.Response{Status: 500, Message: err.Error()}
 		return sim
@@ -45,18 +47,15 @@ func (s *Service) query(ctx context.Context, channel string, view ledger.View, p
 	return sim
 }
 
-func (s *Service) systemAnswer(ctx context.Context, channel string, view ledger.View, p *wire.Proposal) (proto.Message, error) {
+func (s *Service) systemAnswer(ctx context.Context, p *wire.Proposal) (proto.Message, error) {
 	args := p.Input.GetArgs()
 	if len(args) == 0 {
 		return nil, errors.New("Incorrect number of arguments, 0") //lint:ignore ST1005 Fabric's text
 	}
-	switch p.Chaincode {
-	case queryChaincode:
+	if p.Chaincode == queryChaincode {
 		return s.readLedger(ctx, p, string(args[0]), args[1:])
-	case configurationChaincode:
-		return s.readConfiguration(ctx, p, string(args[0]), args[1:])
 	}
-	return s.readDefinitions(ctx, channel, view, p, string(args[0]), args[1:])
+	return s.readConfiguration(ctx, p, string(args[0]), args[1:])
 }
 
 // readableBy returns a channel that a proposal's creator may read.
@@ -192,110 +191,4 @@ func (s *Service) channelsOf(ctx context.Context, p *wire.Proposal) (proto.Messa
 		}
 	}
 	return answer, nil
-}
-
-// readDefinitions is the reading part of Fabric's _lifecycle: core/chaincode/lifecycle/scc.go.
-func (s *Service) readDefinitions(ctx context.Context, name string, view ledger.View, p *wire.Proposal, function string, args [][]byte) (proto.Message, error) {
-	channel, err := s.readableBy(ctx, p, function, name)
-	if err != nil {
-		return nil, err
-	}
-	if len(args) != 1 {
-		return nil, fmt.Errorf("failed to invoke backing implementation of '%s': it takes one argument", function)
-	}
-	fail := func(err error) (proto.Message, error) {
-		return nil, fmt.Errorf("failed to invoke backing implementation of '%s': %w", function, err)
-	}
-	switch function {
-	case "QueryChaincodeDefinition":
-		var query lifecycle.QueryChaincodeDefinitionArgs
-		if err := proto.Unmarshal(args[0], &query); err != nil {
-			return fail(err)
-		}
-		d, err := ledger.ReadDefinition(ctx, view, query.GetName())
-		if err == nil && d == nil {
-			err = fmt.Errorf("namespace %s is not defined", query.GetName())
-		}
-		if err != nil {
-			return fail(err)
-		}
-		approvals, err := approvalsOf(ctx, channel, view, d)
-		if err != nil {
-			return fail(err)
-		}
-		policy, err := proto.Marshal(d.Policy)
-		if err != nil {
-			return fail(err)
-		}
-		return &lifecycle.QueryChaincodeDefinitionResult{
-			Sequence: d.Sequence, Version: d.Version, EndorsementPlugin: "escc", ValidationPlugin: "vscc", ValidationParameter: policy,
-			Collections: d.Collections, InitRequired: d.InitRequired, Approvals: approvals,
-		}, nil
-	case "QueryChaincodeDefinitions":
-		all, err := ledger.ReadDefinitions(ctx, view)
-		if err != nil {
-			return fail(err)
-		}
-		answer := &lifecycle.QueryChaincodeDefinitionsResult{}
-		for _, d := range all {
-			policy, err := proto.Marshal(d.Policy)
-			if err != nil {
-				return fail(err)
-			}
-			answer.ChaincodeDefinitions = append(answer.ChaincodeDefinitions, &lifecycle.QueryChaincodeDefinitionsResult_ChaincodeDefinition{
-				Name: d.Name, Sequence: d.Sequence, Version: d.Version, EndorsementPlugin: "escc", ValidationPlugin: "vscc",
-				ValidationParameter: policy, Collections: d.Collections, InitRequired: d.InitRequired,
-			})
-		}
-		return answer, nil
-	case "CheckCommitReadiness":
-		var query lifecycle.CheckCommitReadinessArgs
-		if err := proto.Unmarshal(args[0], &query); err != nil {
-			return fail(err)
-		}
-		d, err := readinessOf(&query)
-		if err != nil {
-			return fail(err)
-		}
-		current, err := ledger.ReadDefinition(ctx, view, d.Name)
-		if err != nil {
-			return fail(err)
-		}
-		if next := current.GetSequence() + 1; d.Sequence != next {
-			return fail(fmt.Errorf("requested sequence is %d, but new definition must be sequence %d", d.Sequence, next))
-		}
-		approvals, err := approvalsOf(ctx, channel, view, d)
-		if err != nil {
-			return fail(err)
-		}
-		return &lifecycle.CheckCommitReadinessResult{Approvals: approvals}, nil
-	}
-	return nil, fmt.Errorf("Requested function %s not found.", function) //lint:ignore ST1005 Fabric's text
-}
-
-// readinessOf is the definition that a client asks about.
-func readinessOf(query *lifecycle.CheckCommitReadinessArgs) (*ledger.Definition, error) {
-	d := &ledger.Definition{
-		Name: query.GetName(), Version: query.GetVersion(), Sequence: query.GetSequence(), InitRequired: query.GetInitRequired(),
-		Policy: &peer.ApplicationPolicy{}, Collections: query.GetCollections(),
-	}
-	if len(query.GetValidationParameter()) == 0 {
-		var err error
-		d.Policy, err = applicationPolicy("")
-		return d, err
-	}
-	return d, proto.Unmarshal(query.GetValidationParameter(), d.Policy)
-}
-
-// approvalsOf says which organisations of the channel approved a definition.
-func approvalsOf(ctx context.Context, channel *ledger.Channel, view ledger.View, d *ledger.Definition) (map[string]bool, error) {
-	approvals := make(map[string]bool)
-	for _, o := range channel.Config().Organizations {
-		approved, err := ledger.Approved(ctx, view, o.MSPID, d)
-		if err != nil {
-			return nil, err
-		}
-		approvals[o.MSPID] = approved
-	}
-	return approvals, nil
 }

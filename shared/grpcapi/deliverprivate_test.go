@@ -21,6 +21,7 @@ import (
 	probe "peerless/contracts/probe/chaincode"
 	"peerless/shared/collection"
 	"peerless/shared/gateway"
+	"peerless/shared/ledger"
 	"peerless/shared/wire"
 )
 
@@ -57,7 +58,7 @@ func (s *served) submitPrivate(t *testing.T, ops string) uint64 {
 	return outcome.Block
 }
 
-// private says what a block brought: "chaincode/collection key=value" of each write.
+// private says what a block brought: "chaincode/collection key=value" of each write, but for organisations' approvals.
 func private(t *testing.T, both *peer.BlockAndPrivateData) []string {
 	t.Helper()
 	var seen []string
@@ -66,6 +67,9 @@ func private(t *testing.T, both *peer.BlockAndPrivateData) []string {
 			t.Errorf("block %d: position %d, %v", both.Block.Header.Number, position, set)
 		}
 		for _, ns := range set.NsPvtRwset {
+			if ns.Namespace == ledger.LifecycleNamespace {
+				continue
+			}
 			for _, c := range ns.CollectionPvtRwset {
 				kv := &kvrwset.KVRWSet{}
 				if err := proto.Unmarshal(c.Rwset, kv); err != nil {

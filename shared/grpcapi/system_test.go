@@ -99,7 +99,7 @@ func TestSystemChaincodesRefuse(t *testing.T) {
 		{"qscc", "GetBlockByHash", []string{"trade", "x"}, "Failed to get block hash 78"},
 		{"qscc", "Format", []string{"trade", "x"}, "Requested function Format not found."},
 		{"cscc", "JoinChain", []string{"x"}, "access denied for [JoinChain]"},
-		{"_lifecycle", "InstallChaincode", []string{"x"}, "Requested function InstallChaincode not found."},
+		{"_lifecycle", "InstallChaincode", []string{"x"}, "Failed to authorize invocation due to failed ACL check"},
 	} {
 		var args [][]byte
 		for _, arg := range test.args {

@@ -54,6 +54,12 @@ func SequenceKey(name string) string { return fieldKey(name, "Sequence") }
 // The fields of a definition, in the order that Fabric's metadata lists them.
 var definitionFields = []string{"Sequence", "EndorsementInfo", "ValidationInfo", "Collections"}
 
+// The plugins that definitions name, and that validation has.
+const (
+	EndorsementPlugin = "escc"
+	ValidationPlugin  = "vscc"
+)
+
 // definitionType is the datatype of the metadata entry.
 const definitionType = "ChaincodeDefinition"
 
@@ -63,11 +69,11 @@ func FormatDefinition(d *Definition) (map[string][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("format definition of %s: %w", d.Name, err)
 	}
-	endorsement, err := proto.Marshal(&lifecycle.ChaincodeEndorsementInfo{Version: d.Version, InitRequired: d.InitRequired, EndorsementPlugin: "escc"})
+	endorsement, err := proto.Marshal(&lifecycle.ChaincodeEndorsementInfo{Version: d.Version, InitRequired: d.InitRequired, EndorsementPlugin: EndorsementPlugin})
 	if err != nil {
 		return nil, fmt.Errorf("format definition of %s: %w", d.Name, err)
 	}
-	validation, err := proto.Marshal(&lifecycle.ChaincodeValidationInfo{ValidationPlugin: "vscc", ValidationParameter: policy})
+	validation, err := proto.Marshal(&lifecycle.ChaincodeValidationInfo{ValidationPlugin: ValidationPlugin, ValidationParameter: policy})
 	if err != nil {
 		return nil, fmt.Errorf("format definition of %s: %w", d.Name, err)
 	}
@@ -93,7 +99,7 @@ func FormatDefinition(d *Definition) (map[string][]byte, error) {
 		}
 	}
 	if len(d.Indexes) > 0 {
-		if writes[IndexesKey(d.Name)], err = formatIndexes(d.Indexes); err != nil {
+		if writes[IndexesKey(d.Name)], err = FormatIndexes(d.Indexes); err != nil {
 			return nil, fmt.Errorf("format definition of %s: %w", d.Name, err)
 		}
 	}
@@ -123,30 +129,15 @@ func ReadDefinition(ctx context.Context, view View, name string) (*Definition, e
 	if items[0] == nil || items[1] == nil {
 		return nil, nil
 	}
-	d := &Definition{Name: name}
-	fields := make([]*lifecycle.StateData, len(items))
+	values := make([][]byte, len(definitionFields))
 	for i, item := range items[1 : 1+len(definitionFields)] {
-		fields[i] = &lifecycle.StateData{}
-		if item == nil {
-			continue
-		}
-		if err := proto.Unmarshal(item.Value, fields[i]); err != nil {
-			return nil, fmt.Errorf("read definition of %s: field %s: %w", name, definitionFields[i], ErrDamaged)
+		if item != nil {
+			values[i] = item.Value
 		}
 	}
-	endorsement, validation := &lifecycle.ChaincodeEndorsementInfo{}, &lifecycle.ChaincodeValidationInfo{}
-	d.Policy = &peer.ApplicationPolicy{}
-	d.Sequence = fields[0].GetInt64()
-	if proto.Unmarshal(fields[1].GetBytes(), endorsement) != nil || proto.Unmarshal(fields[2].GetBytes(), validation) != nil ||
-		proto.Unmarshal(validation.ValidationParameter, d.Policy) != nil {
-		return nil, fmt.Errorf("read definition of %s: %w", name, ErrDamaged)
-	}
-	d.Version, d.InitRequired = endorsement.Version, endorsement.InitRequired
-	if packed := fields[3].GetBytes(); len(packed) > 0 {
-		d.Collections = &peer.CollectionConfigPackage{}
-		if proto.Unmarshal(packed, d.Collections) != nil {
-			return nil, fmt.Errorf("read definition of %s: collections: %w", name, ErrDamaged)
-		}
+	d, err := ParseDefinition(name, values)
+	if err != nil {
+		return nil, err
 	}
 	if item := items[len(items)-1]; item != nil {
 		d.Indexes, d.indexes = parseIndexes(item.Value)
@@ -154,11 +145,85 @@ func ReadDefinition(ctx context.Context, view View, name string) (*Definition, e
 	return d, nil
 }
 
+// ParseDefinition reads the values of a definition's fields, in the order of FabricDefinitionKeys after the first; nil where there
+// is none. The error is ErrDamaged.
+func ParseDefinition(name string, values [][]byte) (*Definition, error) {
+	d := &Definition{Name: name}
+	if err := d.parse(definitionFields, values); err != nil {
+		return nil, fmt.Errorf("read definition of %s: %w", name, err)
+	}
+	return d, nil
+}
+
+// parse reads the values of fields, each a StateData.
+func (d *Definition) parse(fields []string, values [][]byte) error {
+	d.Policy = &peer.ApplicationPolicy{}
+	for i, field := range fields {
+		data := &lifecycle.StateData{}
+		if err := proto.Unmarshal(values[i], data); err != nil {
+			return fmt.Errorf("field %s: %w", field, ErrDamaged)
+		}
+		var err error
+		switch field {
+		case "Sequence":
+			d.Sequence = data.GetInt64()
+		case "EndorsementInfo":
+			info := &lifecycle.ChaincodeEndorsementInfo{}
+			err = proto.Unmarshal(data.GetBytes(), info)
+			d.Version, d.InitRequired = info.Version, info.InitRequired
+		case "ValidationInfo":
+			info := &lifecycle.ChaincodeValidationInfo{}
+			if err = proto.Unmarshal(data.GetBytes(), info); err == nil {
+				err = proto.Unmarshal(info.ValidationParameter, d.Policy)
+			}
+		case "Collections":
+			if packed := data.GetBytes(); len(packed) > 0 {
+				d.Collections = &peer.CollectionConfigPackage{}
+				err = proto.Unmarshal(packed, d.Collections)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("field %s: %w", field, ErrDamaged)
+		}
+	}
+	return nil
+}
+
+// ParseSequence reads the value of a SequenceKey; no value is 0.
+func ParseSequence(value []byte) (int64, error) {
+	data := &lifecycle.StateData{}
+	if err := proto.Unmarshal(value, data); err != nil {
+		return 0, fmt.Errorf("read sequence: %w", ErrDamaged)
+	}
+	return data.GetInt64(), nil
+}
+
+// DefinitionRange is the range of the lifecycle namespace's keys that stand for definitions, one for each: the start and the
+// chaincode's name. In an organisation's implicit collection it is that of the approvals: ApprovalOf.
+func DefinitionRange() (start, end string) { return metadataKey(""), metadataKey("\x7f") }
+
+// FormatSequence returns what ParseSequence reads.
+func FormatSequence(sequence int64) ([]byte, error) {
+	return proto.Marshal(&lifecycle.StateData{Type: &lifecycle.StateData_Int64{Int64: sequence}})
+}
+
+// ReadSequence returns how often a chaincode was defined, and its definition removed; 0 if never.
+func ReadSequence(ctx context.Context, view View, name string) (int64, error) {
+	items, err := view.Get(ctx, LifecycleNamespace, []string{SequenceKey(name)})
+	if err != nil {
+		return 0, fmt.Errorf("read sequence of %s: %w", name, err)
+	}
+	if items[0] == nil {
+		return 0, nil
+	}
+	return ParseSequence(items[0].Value)
+}
+
 // ReadDefinitions returns the channel's definitions, by name.
 func ReadDefinitions(ctx context.Context, view View) ([]*Definition, error) {
-	const prefix = "namespaces/metadata/"
 	var found []*Definition
-	start, end := prefix, prefix[:len(prefix)-1]+"0"
+	start, end := DefinitionRange()
+	prefix := start
 	for {
 		rows, err := view.Range(ctx, LifecycleNamespace, start, end, 100)
 		if err != nil {

@@ -32,7 +32,8 @@ func IsIndex(namespace string) bool { return strings.Contains(namespace, indexMa
 // IndexesKey is the lifecycle namespace's key of a chaincode's indexes.
 func IndexesKey(name string) string { return fieldKey(name, "Indexes") }
 
-func formatIndexes(definitions []string) ([]byte, error) {
+// FormatIndexes returns the value of an IndexesKey: a JSON array of definitions.
+func FormatIndexes(definitions []string) ([]byte, error) {
 	list := make([]json.RawMessage, len(definitions))
 	for i, d := range definitions {
 		list[i] = json.RawMessage(d)
@@ -40,7 +41,7 @@ func formatIndexes(definitions []string) ([]byte, error) {
 	return json.Marshal(list)
 }
 
-// parseIndexes reads what formatIndexes made. A definition that is none, or has the name of an earlier one, is left out: what
+// parseIndexes reads what FormatIndexes made. A definition that is none, or has the name of an earlier one, is left out: what
 // a transaction wrote cannot be refused any more, and every reader leaves out the same.
 func parseIndexes(raw []byte) (definitions []string, indexes []*mango.Index) {
 	var list []json.RawMessage
@@ -72,6 +73,19 @@ func CheckIndexes(definitions []string) error {
 		}
 	}
 	return nil
+}
+
+// DecodeIndexes reads what FormatIndexes wrote, and says what is wrong with it.
+func DecodeIndexes(raw []byte) ([]string, error) {
+	var list []json.RawMessage
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return nil, fmt.Errorf("indexes: want a JSON array of their definitions: %w", err)
+	}
+	definitions := make([]string, len(list))
+	for i, d := range list {
+		definitions[i] = string(d)
+	}
+	return definitions, CheckIndexes(definitions)
 }
 
 // ReadIndexes returns the indexes of a chaincode's public state.

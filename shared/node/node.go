@@ -328,7 +328,8 @@ func (n *Node) DeployInProcess(ctx context.Context, channel string, contract shi
 	return n.bind(ctx, creator, channel, d, func() error { return n.Chaincodes.BindHost(channel, d.Name, host, d.Name) })
 }
 
-// bind binds and defines a chaincode, and takes the binding back if the definition is refused.
+// bind binds and defines a chaincode, and takes the binding back if the definition is refused, or awaits approvals: what is defined
+// goes on as it was. A first binding stays for the definition that is to come.
 func (n *Node) bind(ctx context.Context, creator *msp.Signer, channel string, d gateway.Definition, bind func() error) (gateway.Definition, error) {
 	before := n.Chaincodes.Targets(channel, d.Name)
 	if err := bind(); err != nil {
@@ -340,6 +341,7 @@ func (n *Node) bind(ctx context.Context, creator *msp.Signer, channel string, d 
 	}
 	undo := context.WithoutCancel(ctx)
 	switch {
+	case len(before) == 0 && errors.As(err, new(*gateway.PendingError)):
 	case len(before) == 0:
 		err = errors.Join(err, n.Chaincodes.Unbind(undo, channel, d.Name))
 	case before[""] != deploy.Target{}: // a linked contract is bound anew by who linked it

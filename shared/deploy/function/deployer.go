@@ -59,8 +59,11 @@ func (d *Deployer) Deploy(ctx context.Context, by *api.Principal, channel string
 	if err == nil {
 		return show(defined, binding)
 	}
-	if before != binding {
+	if before != binding { // what awaits approvals keeps a first binding, for the definition that is to come
 		undo := context.WithoutCancel(ctx)
+		if missing != nil && errors.As(err, new(*gateway.PendingError)) {
+			return nil, err
+		}
 		if missing != nil {
 			err = errors.Join(err, d.Functions.Unbind(undo, channel, spec.Name))
 		} else {

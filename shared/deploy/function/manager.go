@@ -78,7 +78,10 @@ type Manager struct {
 	closed bool
 }
 
-var _ gateway.Chaincodes = (*Manager)(nil)
+var (
+	_ gateway.Chaincodes = (*Manager)(nil)
+	_ gateway.Packages   = (*Manager)(nil)
+)
 
 // bound is a binding as it was read, with its host.
 type bound struct {
@@ -97,6 +100,15 @@ func New(config Config) (*Manager, error) {
 		config.Clock = time.Now
 	}
 	return &Manager{Config: config, bound: make(map[owner]*bound)}, nil
+}
+
+// PackageID returns what a chaincode's function was made of, empty if it has none or does not say.
+func (m *Manager) PackageID(ctx context.Context, channel, name, _ string) (string, error) {
+	binding, err := m.Binding(ctx, channel, name)
+	if errors.Is(err, ErrNotFound) {
+		return "", nil
+	}
+	return binding.PackageID, err
 }
 
 // Host returns what runs a chaincode: one function for every organisation. The error is ErrNotFound if nothing is bound to it.
