@@ -91,7 +91,7 @@ func loadManifest(file string) (*manifest.Manifest, error) {
 	return manifest.Load(file)
 }
 
-// change is node.Change as --json shows it.
+// change is manifest.Change as --json shows it.
 type change struct {
 	Event   string `json:"event"` // created, updated, unchanged
 	Kind    string `json:"kind"`  // organization, channel, chaincode
@@ -100,7 +100,7 @@ type change struct {
 	Detail  string `json:"detail,omitempty"`
 }
 
-func (a *app) tellChange(c node.Change) {
+func (a *app) tellChange(c manifest.Change) {
 	if a.json {
 		a.printJSON(change{c.Action, c.Kind, c.Name, c.Channel, c.Detail})
 		return

@@ -85,6 +85,18 @@ func readFile(path string, limit int64) ([]byte, error) {
 	return content, nil
 }
 
+// Member reads what the organisation brings along. It is empty for one that Peerless makes.
+func (o *Organization) Member() (member organization.Member, err error) {
+	if o.Endorser != nil && o.Endorser.Address != "" {
+		return member, errors.New("endorsers that run elsewhere are not asked yet: give its cert and key")
+	}
+	if member.Config, err = o.Config(); err != nil {
+		return member, err
+	}
+	member.Endorser, err = o.KeyPair()
+	return member, err
+}
+
 // Config reads the organisation's MSP directory; nil if Peerless is to make an authority.
 func (o *Organization) Config() (*mspproto.MSPConfig, error) {
 	if o.MSP == "" {
