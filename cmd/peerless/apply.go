@@ -8,8 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"peerless/shared/deploy"
 	"peerless/shared/manifest"
 	"peerless/shared/node"
+	"peerless/shared/store/pebble"
 )
 
 type applyConfig struct{ file, data, sealKey string }
@@ -38,21 +40,35 @@ nothing. Another source, policy or collections file makes a new definition of th
           policy: AND('Org1MSP.peer','Org2MSP.peer')
           collections: collections.json
 
-It works on a data directory that no server runs on; peerless serve --apply FILE and peerless dev --apply FILE do the same
-at start.`,
-		Example: `  peerless apply -f network.yaml --data /var/lib/peerless
+It works on the server that --url, PEERLESS_URL or the configuration file names, with the operator's key: source is built here, and
+private keys go over https only, or to a server on this machine. With --data, or if no server is named, it works on a data directory
+that no server runs on; peerless serve --apply FILE and peerless dev --apply FILE do the same at start.`,
+		Example: `  peerless apply -f network.yaml --url https://peerless.example:8443
+  peerless apply -f network.yaml --data /var/lib/peerless
   peerless serve --data /var/lib/peerless --apply network.yaml`,
 		Args: arguments(0, 0, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if config.file == "" {
-				return &usageError{cmd.CommandPath(), "name the file with -f"}
-			}
-			return a.applyTo(cmd.Context(), config)
-		},
+	}
+	r := newRemote(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if config.file == "" {
+			return &usageError{cmd.CommandPath(), "name the file with -f"}
+		}
+		named, err := r.named(a.getenv)
+		if err != nil {
+			return err
+		}
+		data, seal := cmd.Flags().Changed("data"), cmd.Flags().Changed("seal-key")
+		switch {
+		case (data || seal) && (r.URL != "" || r.Stack != ""):
+			return &usageError{cmd.CommandPath(), "--url is a server, --data and --seal-key are a directory that none runs on: one of them"}
+		case named && !data && !seal:
+			return a.applyRemote(cmd.Context(), r, config.file)
+		}
+		return a.applyTo(cmd.Context(), config)
 	}
 	f := cmd.Flags()
 	f.StringVarP(&config.file, "file", "f", "", "the YAML file")
-	f.StringVar(&config.data, "data", defaultData, "the data directory")
+	f.StringVar(&config.data, "data", defaultData, "the data directory, if no server is named")
 	addSealKey(cmd, &config.sealKey)
 	return cmd
 }
@@ -64,6 +80,9 @@ func (a *app) applyTo(ctx context.Context, config applyConfig) (err error) {
 		return err
 	}
 	p, err := a.openSealed(opening{data: config.data}, config.sealKey, slog.LevelWarn)
+	if errors.Is(err, pebble.ErrInUse) {
+		return fmt.Errorf("%v: apply to the server that runs on it, with --url", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -71,14 +90,37 @@ func (a *app) applyTo(ctx context.Context, config applyConfig) (err error) {
 	return a.apply(ctx, p.Node, m)
 }
 
+// applyRemote applies a file to a server.
+func (a *app) applyRemote(ctx context.Context, r *remote, file string) error {
+	m, err := manifest.Load(file)
+	if err != nil {
+		return err
+	}
+	if err := r.open(a); err != nil {
+		return err
+	}
+	if r.stack != nil {
+		return errors.New("apply: a platform on AWS makes its organisations itself: use peerless channels create and peerless deploy")
+	}
+	if err := m.Apply(ctx, remoteTarget{a, r.Client}, deploy.BuildConfig{}, a.tellChange); err != nil {
+		return &applyError{err}
+	}
+	return nil
+}
+
+// An applyError says what could not be made as the file says, and why.
+type applyError struct{ error }
+
+func (e *applyError) Error() string { return "apply: " + e.error.Error() }
+func (e *applyError) Unwrap() error { return e.error }
+
 // apply applies a manifest to a node, and says what it did. A nil manifest says nothing.
 func (a *app) apply(ctx context.Context, n *node.Node, m *manifest.Manifest) error {
 	if m == nil {
 		return nil
 	}
-	err := n.Apply(ctx, m, a.tellChange)
-	if err != nil {
-		return fmt.Errorf("apply: %w", err)
+	if err := n.Apply(ctx, m, a.tellChange); err != nil {
+		return &applyError{err}
 	}
 	return nil
 }

@@ -57,6 +57,15 @@ func (s *server) complete(getenv func(string) string) error {
 	return nil
 }
 
+// named reports whether a flag, the environment or the configuration file names a server.
+func (s *server) named(getenv func(string) string) (bool, error) {
+	if s.URL != "" || s.Stack != "" || getenv("PEERLESS_URL") != "" || getenv("PEERLESS_STACK") != "" {
+		return true, nil
+	}
+	file, err := readConfig(getenv)
+	return file.URL != "" || file.Stack != "", err
+}
+
 // readConfig reads the configuration file, if there is one.
 func readConfig(getenv func(string) string) (server, error) {
 	path := getenv("PEERLESS_CONFIG")

@@ -94,6 +94,9 @@ func explain(err error) string {
 	case errors.As(err, &usage):
 		return usage.text + ": see " + usage.command + " --help"
 	case errors.As(err, &problem):
+		if applying := (*applyError)(nil); errors.As(err, &applying) {
+			return applying.Error()
+		}
 		return problem.Error()
 	case errors.As(err, &listening):
 		return explainListen(listening)

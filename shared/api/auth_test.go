@@ -74,6 +74,13 @@ var requests = []struct {
 	{"GET", "/v1/tenants", "", "admin", true, true}, // no key with limits may
 	{"POST", "/v1/tenants", `{"name":"acme"}`, "admin", true, true},
 	{"DELETE", "/v1/tenants/acme", "", "admin", true, true},
+	{"GET", "/v1/organizations", "", "admin", false, false},
+	{"GET", "/v1/organizations/Org1MSP", "", "admin", false, false},
+	{"PUT", "/v1/organizations/Org1MSP", `{}`, "admin", false, false},
+	{"GET", "/v1/packages", "", "admin", false, false},
+	{"POST", "/v1/packages", "PK\x03\x04", "admin", false, false},
+	{"PUT", "/v1/channels/alpha", `{"organizations":["Org1MSP"]}`, "admin", true, false},
+	{"PUT", "/v1/channels/alpha/chaincodes/probe", `{"version":"1","source":{"packageId":"probe:00"}}`, "admin", true, true},
 	{"GET", "/v1/channels", "", "evaluate", false, false},
 	{"POST", "/v1/channels", `{"name":"alpha"}`, "admin", true, false},
 	{"GET", "/v1/channels/alpha", "", "evaluate", true, false},

@@ -30,6 +30,8 @@ type Config struct {
 	Fabric func(mspID string) FabricGateway
 	// Webhooks keeps subscriptions to events. nil: there are none.
 	Webhooks Webhooks
+	// Platform is what the operator manages. nil: it is managed elsewhere.
+	Platform Platform
 	// Healthy returns nil when the platform can commit. nil: it always can.
 	Healthy func(context.Context) error
 	// Logger gets a line per request at debug level, and what went wrong at error level. nil: nothing is logged.
@@ -96,7 +98,7 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var allow []string
-	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
 		if m[method] != nil || method == http.MethodHead && m[http.MethodGet] != nil {
 			allow = append(allow, method)
 		}

@@ -15,7 +15,7 @@ func (h *Handler) routes() []route {
 		chaincodes = channel + "/chaincodes"
 		chaincode  = chaincodes + "/{cc}"
 	)
-	return append(h.signedRoutes(channel), []route{
+	return append(append(h.signedRoutes(channel), h.platformRoutes(channel, chaincode)...), []route{
 		{"GET", "/healthz", handle(h, scopePublic, decodeNone, h.health)},
 		{"GET", "/docs", handle(h, scopePublic, decodeNone, h.docs)},
 		{"GET", "/v1/openapi.json", handle(h, scopePublic, decodeNone, h.openAPI)},

@@ -29,7 +29,7 @@ func TestMethodNotAllowed(t *testing.T) {
 	h := newHandler(t, newFake(t))
 	for request, allow := range map[string]string{
 		"PUT /v1/channels": "GET, HEAD, POST", "GET " + submitPath: "POST", "HEAD " + submitPath: "POST", "OPTIONS /healthz": "GET, HEAD",
-		"PATCH /v1/channels/alpha/chaincodes/probe": "GET, HEAD, DELETE", "POST /v1/channels/alpha/chaincodes/probe/history/a/b": "GET, HEAD",
+		"PATCH /v1/channels/alpha/chaincodes/probe": "GET, HEAD, PUT, DELETE", "POST /v1/channels/alpha/chaincodes/probe/history/a/b": "GET, HEAD",
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		r := httptest.NewRequest(method, path, nil)

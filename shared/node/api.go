@@ -32,6 +32,9 @@ func (n *Node) Serve(config api.Config) (*api.Handler, error) {
 	if config.Deployer == nil {
 		config.Deployer = deployer{n}
 	}
+	if config.Platform == nil && n.Chaincodes != nil {
+		config.Platform = platform{n}
+	}
 	if config.Healthy == nil {
 		config.Healthy = n.Ledger.Healthy
 	}

@@ -48,6 +48,9 @@ func (o *Organization) MSPConfig() *mspproto.MSPConfig { return proto.CloneOf(o.
 // organisation, and for one that brought an MSP and no endorser.
 func (o *Organization) Endorser() *Endorser { return o.endorser }
 
+// Issues reports whether its users' certificates are issued here: User returns ErrNoAuthority if not.
+func (o *Organization) Issues() bool { return o.authority != nil }
+
 // Orderer returns the identity that signs blocks. It is nil but for the ordering organisation.
 func (o *Organization) Orderer() *msp.Signer { return o.orderer }
 

@@ -180,12 +180,17 @@ func (c *Client) get(ctx context.Context, path string, out any) error {
 }
 
 func (c *Client) post(ctx context.Context, path string, in, out any, header ...string) error {
+	return c.with(ctx, http.MethodPost, path, in, out, header...)
+}
+
+// with sends a request with a JSON body.
+func (c *Client) with(ctx context.Context, method, path string, in, out any, header ...string) error {
 	body, err := json.Marshal(in)
 	if err != nil {
-		return fmt.Errorf("POST %s: %w", path, err)
+		return fmt.Errorf("%s %s: %w", method, path, err)
 	}
 	header = append(header, "Content-Type", "application/json")
-	return c.do(ctx, call{http.MethodPost, path, bytes.NewReader(body), header}, out)
+	return c.do(ctx, call{method, path, bytes.NewReader(body), header}, out)
 }
 
 func channelPath(channel string) string { return "/v1/channels/" + url.PathEscape(channel) }
