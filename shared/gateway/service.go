@@ -158,6 +158,9 @@ func storeError(stage, what string, err error) *Error {
 		e.Kind, e.Code, e.Message = Unavailable, codes.Canceled, "the caller went away"
 	case errors.Is(err, ledger.ErrBusy):
 		e.Kind, e.Code, e.Message = Unavailable, codes.Unavailable, "too many transactions wait on "+what+": try again later"
+	case errors.Is(err, ledger.ErrStagedFull):
+		e.Kind, e.Code = Unavailable, codes.ResourceExhausted
+		e.Message = ledger.ErrStagedFull.Error() + " on " + what + ": submit what was endorsed, or try again later"
 	case errors.Is(err, ledger.ErrClosed):
 		e.Kind, e.Code, e.Message = Unavailable, codes.Unavailable, "the server is shutting down: try again"
 	}

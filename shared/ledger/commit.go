@@ -109,6 +109,7 @@ func (c *Channel) enqueue(submissions ...*Submission) ([]*pending, error) {
 			all[i].checked.fresh = s.Fresh
 		} else {
 			all[i].checked = check(config, s.Envelope)
+			c.claim(all[i].checked)
 		}
 		if all[i].checked.isConfig() {
 			return nil, fmt.Errorf("submit to channel %s: a configuration is not accepted as a transaction", c.name)

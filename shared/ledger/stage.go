@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 
@@ -49,29 +50,54 @@ func (c *Channel) Stage(ctx context.Context, view View, txID string, set *wire.R
 	if err != nil {
 		return err
 	}
-	if err := c.ledger.Store.Stage(ctx, c.name, []StagedSet{{ID: id, Height: c.height.Load(), Set: encoded}}); err != nil {
+	if err := c.ledger.Store.Stage(ctx, c.name, []StagedSet{{ID: id, Height: c.height.Load(), At: time.Now(), Set: encoded}}); err != nil {
 		return fmt.Errorf("keep private data of transaction %s: %w", txID, err)
 	}
 	return nil
 }
 
-// loadPrivate fetches what transactions wrote to collections: clients', and those that another process left here. It returns the
-// ids of the sets.
-func (c *Channel) loadPrivate(ctx context.Context, batch []*pending) (ids []string, err error) {
+// claim fetches what a client's transaction wrote to collections as soon as it is submitted: from then on nothing that makes room for
+// others loses it. What cannot be fetched now is fetched with its block.
+func (c *Channel) claim(p *checked) {
+	if c.ledger.shared != nil || c.ledger.Keys == nil || p.tx == nil || p.tx.RWSet == nil {
+		return
+	}
+	id := p.tx.RWSet.PrivateID(p.tx.TxID)
+	if id == "" {
+		return
+	}
+	sets, err := c.ledger.Store.Staged(c.ledger.ctx, c.name, []string{id})
+	if err != nil || sets[0] == nil {
+		return
+	}
+	if set, err := c.unseal(id, sets[0]); err == nil {
+		p.private = set
+	}
+}
+
+// loadPrivate fetches what transactions wrote to collections and is not at hand: clients', and those that another process left here.
+// It returns the ids of the sets that were staged.
+func (c *Channel) loadPrivate(ctx context.Context, batch []*pending) (staged []string, err error) {
 	if c.ledger.Keys == nil {
 		return nil, nil
 	}
+	var ids []string
 	var of []*pending
 	for _, p := range batch {
-		if p.checked.private != nil || p.checked.tx.RWSet == nil {
+		if p.checked.tx.RWSet == nil || p.Trusted && p.checked.private != nil {
 			continue
 		}
-		if id := p.checked.tx.RWSet.PrivateID(p.checked.tx.TxID); id != "" {
+		id := p.checked.tx.RWSet.PrivateID(p.checked.tx.TxID)
+		if id == "" {
+			continue
+		}
+		staged = append(staged, id)
+		if p.checked.private == nil {
 			ids, of = append(ids, id), append(of, p)
 		}
 	}
 	if len(ids) == 0 {
-		return nil, nil
+		return staged, nil
 	}
 	sets, err := c.ledger.Store.Staged(ctx, c.name, ids)
 	if err != nil {
@@ -86,7 +112,7 @@ func (c *Channel) loadPrivate(ctx context.Context, batch []*pending) (ids []stri
 			c.ledger.Logger.Error("private data cannot be read", "channel", c.name, "transaction", p.checked.tx.TxID, "error", err)
 		}
 	}
-	return ids, nil
+	return staged, nil
 }
 
 // stageLetter keeps what a transaction wrote to collections for another process that may take it along.

@@ -123,12 +123,14 @@ type State interface {
 type StagedSet struct {
 	ID     string // wire.RWSet.PrivateID
 	Height uint64 // blocks of the channel when it was staged
+	At     time.Time
 	Set    []byte // sealed; never empty
 }
 
 // Transient keeps what private data needs besides blocks and state. What it forgets leaves no copy. Safe for concurrent use.
 type Transient interface {
-	// Stage makes sets durable. One with an ID that is there already replaces it.
+	// Stage makes sets durable. One with an ID that is there already replaces it. A store may have limits: it forgets what they say
+	// can go (StagedLimits), and refuses what is over them then, ErrStagedFull.
 	Stage(ctx context.Context, channel string, sets []StagedSet) error
 
 	// Staged returns the sets with these IDs, in order; nil where there is none.

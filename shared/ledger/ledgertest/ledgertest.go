@@ -23,6 +23,8 @@ type Capabilities struct {
 	FixedViews    bool // View.Fixed is true
 	AppendApplies bool // Append makes the batch visible itself: the savepoint is always the height
 	Ages          bool // Unstage forgets what was staged below a height; else time does
+
+	Staged ledger.StagedLimits // of the sets that wait, some MB; zero if there are none
 }
 
 // Open opens the store that belongs to dir, an empty directory at first. A store that keeps its data elsewhere takes dir
@@ -62,6 +64,7 @@ func TestStore(t *testing.T, c Capabilities, open Open) {
 		{"ApplyInterrupted", testApplyInterrupted},
 		{"ApplyGap", testApplyGap},
 		{"Staged", testStaged},
+		{"StagedLimits", testStagedLimits},
 		{"Private", testPrivate},
 		{"Views", testViews},
 		{"ViewsAndWriters", testViewsAndWriters},

@@ -1,9 +1,12 @@
 package ledgertest
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"time"
 
 	"peerless/shared/ledger"
 )
@@ -78,6 +81,73 @@ func testStaged(f *fixture) {
 	if err := f.store.Stage(ctx, "ch", []ledger.StagedSet{{ID: "e", Set: []byte("x")}}); !errors.Is(err, context.Canceled) {
 		f.Errorf("stage with a context that has ended: got %v", err)
 	}
+}
+
+// testStagedLimits fills a channel, and then all that there is room for: what has waited for long makes room, what has not never does.
+func testStagedLimits(f *fixture) {
+	limits := f.caps.Staged
+	if limits == (ledger.StagedLimits{}) {
+		f.Skip("the store keeps all that comes")
+	}
+	now := time.Unix(1_800_000_000, 0)
+	const size = 500_000
+	one := func(id string, age time.Duration) ledger.StagedSet {
+		return ledger.StagedSet{ID: id, Height: 1, At: now.Add(-age), Set: bytes.Repeat([]byte{id[0]}, size)}
+	}
+	stage := func(channel string, set ledger.StagedSet) error {
+		return f.store.Stage(f.ctx, channel, []ledger.StagedSet{set})
+	}
+	has := func(channel string, ids ...string) {
+		f.Helper()
+		want := make(map[string]string)
+		for _, id := range ids {
+			name, is := strings.CutPrefix(id, "-")
+			want[name] = ""
+			if !is {
+				want[name] = strings.Repeat(name[:1], size)
+			}
+		}
+		f.staged(channel, want)
+	}
+	fit := int(limits.Channel / (size + 1000))
+	f.stage("ch", one("older", 3*ledger.StagedTime), one("old", 2*ledger.StagedTime))
+	for n := 2; n < fit; n++ {
+		f.stage("ch", one(fmt.Sprint("n", n), ledger.StagedTime/2))
+	}
+	if f.caps.Persistent {
+		f.reopen()
+	}
+	f.stage("ch", one("n2", ledger.StagedTime/2)) // in place of itself
+	has("ch", "older", "old", "n2")
+	f.stage("ch", one("a", 0))
+	has("ch", "-older", "old", "a")
+	if f.caps.Persistent {
+		f.reopen()
+		has("ch", "-older", "old", "a")
+	}
+	f.stage("ch", one("b", 0))
+	has("ch", "-old", "a", "b", "n2")
+	if err := stage("ch", one("c", 0)); !errors.Is(err, ledger.ErrStagedFull) {
+		f.Errorf("one more than fits: got %v, want ErrStagedFull", err)
+	}
+	has("ch", "a", "b", "n2", "-c")
+
+	// Other channels have room until all is used.
+	f.stage("other", one("x", 2*ledger.StagedTime))
+	room := int((limits.Total - limits.Channel) / (size + 1000))
+	for n := 1; n < room; n++ {
+		f.stage("other", one(fmt.Sprint("y", n), 0))
+	}
+	if err := stage("third", ledger.StagedSet{ID: "z", Height: 1, At: now, Set: make([]byte, 2*size)}); !errors.Is(err, ledger.ErrStagedFull) {
+		f.Errorf("what needs more than is old: got %v, want ErrStagedFull", err)
+	}
+	has("other", "x")
+	f.stage("third", one("z", 0))
+	has("other", "-x")
+	has("third", "z")
+	f.unstage("ch", 0, "a", "b")
+	f.stage("ch", one("c", 0))
+	has("ch", "c", "-a", "n2")
 }
 
 // private is a batch whose private writes put a value, replace one, and delete the one of two blocks ago.

@@ -32,6 +32,9 @@ type Config struct {
 
 	// SeparateApply makes Append leave the batch to Apply.
 	SeparateApply bool
+
+	// Staged bounds the private sets that wait.
+	Staged ledger.StagedLimits
 }
 
 // Store is a ledger.Store in memory. The methods are documented there.
@@ -60,6 +63,7 @@ func New(c Config) *Store {
 	if c.Hook == nil {
 		c.Hook = func(Write) Outcome { return Proceed }
 	}
+	c.Staged = c.Staged.WithDefaults()
 	return &Store{config: c, channels: make(map[string]*channel), staged: make(map[string]map[string]ledger.StagedSet)}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"peerless/shared/ledger"
 )
@@ -14,20 +15,45 @@ func (s *Store) Stage(ctx context.Context, channel string, sets []ledger.StagedS
 		if channel == "" {
 			return fmt.Errorf("no channel: %w", ErrMisuse)
 		}
+		for _, set := range sets {
+			if set.ID == "" || len(set.Set) == 0 {
+				return fmt.Errorf("a set has no id, or nothing in it: %w", ErrMisuse)
+			}
+		}
+		if err := s.makeRoom(channel, sets); err != nil {
+			return err
+		}
 		staged := s.staged[channel]
 		if staged == nil {
 			staged = make(map[string]ledger.StagedSet)
 			s.staged[channel] = staged
 		}
 		for _, set := range sets {
-			if set.ID == "" || len(set.Set) == 0 {
-				return fmt.Errorf("a set has no id, or nothing in it: %w", ErrMisuse)
-			}
 			set.Set = cloneBytes(set.Set)
 			staged[set.ID] = set
 		}
 		return nil
 	})
+}
+
+// makeRoom forgets what waited too long if these sets do not fit. s.mu is held.
+func (s *Store) makeRoom(channel string, sets []ledger.StagedSet) error {
+	var waiting []ledger.StagedSize
+	for name, staged := range s.staged {
+		for id, set := range staged {
+			waiting = append(waiting, ledger.StagedSize{Channel: name, ID: id, Bytes: int64(len(set.Set)), At: set.At})
+		}
+	}
+	more, now := int64(0), time.Time{}
+	for _, set := range sets {
+		more += int64(len(set.Set)) - int64(len(s.staged[channel][set.ID].Set))
+		now = set.At
+	}
+	forgotten, err := s.config.Staged.MakeRoom(channel, more, now, waiting)
+	for _, set := range forgotten {
+		delete(s.staged[set.Channel], set.ID)
+	}
+	return err
 }
 
 // Staged implements ledger.Transient.

@@ -175,7 +175,7 @@ func (s *Store) open() error {
 		return err
 	}
 	s.log = &log{fs: s.config.FS, dir: s.dir.log(), folder: logDir, size: s.config.SegmentBytes, sums: sums}
-	s.private = newPrivateLog(s.config.FS, s.dir.path, s.dir.private())
+	s.private = newPrivateLog(s.config.FS, s.dir.path, s.dir.private(), s.config.Staged)
 	private, err := s.private.open()
 	if err != nil {
 		return err

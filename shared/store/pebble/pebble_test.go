@@ -17,6 +17,9 @@ func open(t *testing.T, dir string, c pebble.Config) *pebble.Store {
 	return s
 }
 
+// stagedLimits are small, and more than the largest set that the suite stages.
+var stagedLimits = ledger.StagedLimits{Channel: 3 << 20, Total: 5 << 20}
+
 func TestStore(t *testing.T) {
 	t.Parallel()
 	for name, config := range map[string]pebble.Config{
@@ -25,8 +28,11 @@ func TestStore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ledgertest.TestStore(t, ledgertest.Capabilities{Persistent: true, FixedViews: true, AppendApplies: true, Ages: true},
-				func(t *testing.T, dir string) ledger.Store { return open(t, dir, config) })
+			config.Staged = stagedLimits
+			ledgertest.TestStore(t, ledgertest.Capabilities{Persistent: true, FixedViews: true, AppendApplies: true, Ages: true, Staged: stagedLimits},
+				func(t *testing.T, dir string) ledger.Store {
+					return open(t, dir, config)
+				})
 		})
 	}
 }

@@ -28,9 +28,10 @@ const privateDir = "private"
 // A segment is a sequence of records: the payload's length and CRC-32C, four bytes each, and the payload, which begins with its
 // kind. What a crash cut short at the end of a segment was never acknowledged.
 type privateLog struct {
-	fs   vfs.FS
-	dir  string // of the segments
-	root string
+	fs     vfs.FS
+	dir    string // of the segments
+	root   string
+	limits ledger.StagedLimits
 
 	mu       sync.Mutex // guards what follows, and writing
 	current  *privateSegment
@@ -38,6 +39,7 @@ type privateLog struct {
 	bytes    int64    // in all of them
 	number   uint64   // of the last one begun
 	staged   map[string]map[string]stagedPlace
+	waiting  map[string]int64      // bytes of the staged sets, by channel; "" is all
 	blocks   int                   // records of blocks since the last sweep
 	stale    map[privateRange]bool // since the last compaction
 
@@ -63,6 +65,7 @@ type stagedPlace struct {
 	offset  int64 // of the record's payload
 	length  int
 	height  uint64
+	at      int64 // when it was staged, in seconds since 1970; 0: not known
 }
 
 // privateRange names a namespace of private values.
@@ -70,9 +73,10 @@ type privateRange struct{ channel, namespace string }
 
 // The kinds of records.
 const (
-	privateStaged   = 1 // channel, id, height, set
+	privateStagedV1 = 1 // channel, id, height, set
 	privateForgot   = 2 // channel, number of ids, ids
 	privateOfBlock  = 3 // channel, number, header hash, writes
+	privateStaged   = 4 // channel, id, height, time in seconds since 1970, set
 	privateHeader   = 8 // bytes before each payload
 	maxPrivateBytes = 1 << 30
 )
@@ -84,8 +88,8 @@ type blockWrites struct {
 	hash    string
 }
 
-func newPrivateLog(fs vfs.FS, root, dir string) *privateLog {
-	return &privateLog{fs: fs, root: root, dir: dir, staged: make(map[string]map[string]stagedPlace), stale: make(map[privateRange]bool), compacted: time.Now()}
+func newPrivateLog(fs vfs.FS, root, dir string, limits ledger.StagedLimits) *privateLog {
+	return &privateLog{fs: fs, root: root, dir: dir, limits: limits, staged: make(map[string]map[string]stagedPlace), waiting: make(map[string]int64), stale: make(map[privateRange]bool), compacted: time.Now()}
 }
 
 // open reads the segments that are there, and returns the writes of blocks that Pebble may lack.
@@ -141,13 +145,16 @@ func (p *privateLog) replay(segment string, offset int64, payload []byte, blocks
 	d := decoder{rest: payload[1:]}
 	channel := string(d.bytes())
 	switch payload[0] {
-	case privateStaged:
-		id, height := string(d.bytes()), d.uvarint()
-		p.place(channel, id, stagedPlace{segment, offset, len(payload), height})
+	case privateStaged, privateStagedV1:
+		id, height, at := string(d.bytes()), d.uvarint(), int64(0)
+		if payload[0] == privateStaged {
+			at = int64(d.uvarint())
+		}
+		p.place(channel, id, stagedPlace{segment, offset, len(payload), height, at})
 		d.all()
 	case privateForgot:
 		for range d.count() {
-			delete(p.staged[channel], string(d.bytes()))
+			p.displace(channel, string(d.bytes()))
 		}
 	case privateOfBlock:
 		key := blockWrites{channel, d.uvarint(), string(d.bytes())}
@@ -165,7 +172,18 @@ func (p *privateLog) place(channel, id string, at stagedPlace) {
 	if p.staged[channel] == nil {
 		p.staged[channel] = make(map[string]stagedPlace)
 	}
+	p.displace(channel, id)
 	p.staged[channel][id] = at
+	p.waiting[channel] += int64(at.length)
+	p.waiting[""] += int64(at.length)
+}
+
+// displace forgets where a staged set is.
+func (p *privateLog) displace(channel, id string) {
+	before := int64(p.staged[channel][id].length)
+	delete(p.staged[channel], id)
+	p.waiting[channel] -= before
+	p.waiting[""] -= before
 }
 
 // write adds records to the current segment, which is begun if there is none. It returns where the payloads are. p.mu is held.
@@ -265,7 +283,7 @@ func (p *privateLog) read(at stagedPlace) ([]byte, error) {
 		return nil, fmt.Errorf("read private log: %w", err)
 	}
 	payload, ok := privateRecord(data)
-	if !ok || payload[0] != privateStaged {
+	if !ok || payload[0] != privateStaged && payload[0] != privateStagedV1 {
 		return nil, damaged("private log: %s: record at %d", at.segment, at.offset)
 	}
 	return payload, nil
@@ -284,7 +302,7 @@ func (p *privateLog) rotate() (older []string, err error) {
 			}
 			live = append(live, payload)
 			places = append(places, func(segment string, offset int64) {
-				p.place(channel, id, stagedPlace{segment, offset, len(payload), at.height})
+				p.place(channel, id, stagedPlace{segment, offset, len(payload), at.height, at.at})
 			})
 		}
 	}

@@ -21,11 +21,12 @@ import (
 
 // Config tunes a store. The zero value is right for a server of some hundred MB of memory.
 type Config struct {
-	CacheBytes    int64        // memory for what is read, and of this, Pebble takes what the state to be written uses; default 32 MiB
-	MemTableBytes uint64       // state that is collected before it is written; up to four times this is used, and as much is replayed after a crash; default 8 MiB
-	SegmentBytes  int64        // size at which the log begins its next file; default 64 MiB
-	Logger        *slog.Logger // default: nothing is logged
-	FS            vfs.FS       // default: the operating system's
+	CacheBytes    int64               // memory for what is read, and of this, Pebble takes what the state to be written uses; default 32 MiB
+	MemTableBytes uint64              // state that is collected before it is written; up to four times this is used, and as much is replayed after a crash; default 8 MiB
+	SegmentBytes  int64               // size at which the log begins its next file; default 64 MiB
+	Staged        ledger.StagedLimits // of private sets that wait
+	Logger        *slog.Logger        // default: nothing is logged
+	FS            vfs.FS              // default: the operating system's
 }
 
 func (c Config) withDefaults() Config {
@@ -38,6 +39,7 @@ func (c Config) withDefaults() Config {
 	if c.SegmentBytes == 0 {
 		c.SegmentBytes = 64 << 20
 	}
+	c.Staged = c.Staged.WithDefaults()
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -40,25 +40,56 @@ func (p *privateLog) stage(channel string, sets []ledger.StagedSet) error {
 		return errors.New("no channel")
 	}
 	payloads := make([][]byte, len(sets))
+	var now time.Time
 	for i, set := range sets {
 		if set.ID == "" || len(set.Set) == 0 || len(set.Set) > maxPrivateBytes {
 			return errors.New("a set has no id, or no fitting size")
 		}
 		payload := appendString(appendString([]byte{privateStaged}, channel), set.ID)
-		payloads[i] = append(binary.AppendUvarint(payload, set.Height), set.Set...)
+		payload = binary.AppendUvarint(binary.AppendUvarint(payload, set.Height), uint64(max(0, set.At.Unix())))
+		payloads[i], now = append(payload, set.Set...), set.At
 	}
 	p.mu.Lock()
-	segment, offsets, err := p.write(payloads...)
+	gone, err := p.makeRoom(channel, sets, payloads, now)
+	if err != nil {
+		p.mu.Unlock()
+		return err
+	}
+	segment, offsets, err := p.write(append(gone, payloads...)...)
 	if err != nil {
 		p.mu.Unlock()
 		return err
 	}
 	end := segment.written.Load()
 	for i, set := range sets {
-		p.place(channel, set.ID, stagedPlace{segment.name, offsets[i], len(payloads[i]), set.Height})
+		p.place(channel, set.ID, stagedPlace{segment.name, offsets[len(gone)+i], len(payloads[i]), set.Height, max(0, set.At.Unix())})
 	}
 	p.mu.Unlock()
 	return segment.sync(end)
+}
+
+// makeRoom forgets what waited too long if these sets do not fit, and returns the records that say so. p.mu is held.
+func (p *privateLog) makeRoom(channel string, sets []ledger.StagedSet, payloads [][]byte, now time.Time) (records [][]byte, err error) {
+	more := int64(0)
+	for i, set := range sets {
+		more += int64(len(payloads[i]) - p.staged[channel][set.ID].length)
+	}
+	if p.limits.Fit(p.waiting[channel]+more, p.waiting[""]+more) {
+		return nil, nil
+	}
+	var waiting []ledger.StagedSize
+	for name, staged := range p.staged {
+		for id, at := range staged {
+			waiting = append(waiting, ledger.StagedSize{Channel: name, ID: id, Bytes: int64(at.length), At: time.Unix(at.at, 0)})
+		}
+	}
+	forgotten, err := p.limits.MakeRoom(channel, more, now, waiting)
+	for _, set := range forgotten {
+		p.displace(set.Channel, set.ID)
+		record := binary.AppendUvarint(appendString([]byte{privateForgot}, set.Channel), 1)
+		records = append(records, appendString(record, set.ID))
+	}
+	return records, err
 }
 
 // Staged implements ledger.Transient.
@@ -92,6 +123,9 @@ func (p *privateLog) find(channel string, ids []string) ([][]byte, error) {
 		d.bytes()
 		d.bytes()
 		d.uvarint()
+		if payload[0] == privateStaged {
+			d.uvarint() // the time
+		}
 		if sets[i] = d.all(); !d.done() {
 			return nil, damaged("private log: %s: record at %d", at.segment, at.offset)
 		}
@@ -127,7 +161,7 @@ func (p *privateLog) forget(channel string, ids []string, below uint64) error {
 		return nil
 	}
 	for _, id := range ids {
-		delete(p.staged[channel], id)
+		p.displace(channel, id)
 	}
 	payload := binary.AppendUvarint(appendString([]byte{privateForgot}, channel), uint64(len(ids)))
 	for _, id := range ids {
@@ -165,7 +199,7 @@ func (p *privateLog) keep(channel string, batch *ledger.Batch) error {
 func (s *Store) sweepLater() {
 	p := s.private
 	p.mu.Lock()
-	full := p.blocks >= sweepBlocks || p.bytes >= max(sweepBytes, 2*p.live())
+	full := p.blocks >= sweepBlocks || p.bytes >= max(sweepBytes, 2*p.waiting[""])
 	p.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,16 +219,6 @@ func (s *Store) sweepLater() {
 			s.config.Logger.Warn("private data that is gone is still on disk", "error", classify(err))
 		}
 	})
-}
-
-// live is how many bytes the staged sets have. p.mu is held.
-func (p *privateLog) live() (n int64) {
-	for _, sets := range p.staged {
-		for _, at := range sets {
-			n += int64(at.length)
-		}
-	}
-	return n
 }
 
 // Compact takes what was deleted, overwritten, expired or committed off the disk: afterwards no file holds a private value
