@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"gateway", "chaincode/lambda", "adapter", "manifest"},
 	{"queue", "webhook"},
 	{"webhook/aws"},
-	{"queue/queuetest", "queue/sqs", "samples", "api", "grpcapi", "conformance", "contracttest"},
+	{"queue/queuetest", "queue/sqs", "samples", "api", "grpcapi", "endorser", "conformance", "contracttest"},
 	{"api/client", "jwtauth", "api/apitest", "conformance/local", "conformance/remote", "node", "deploy/function"},
 	{"cloud"},
 }

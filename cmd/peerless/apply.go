@@ -30,6 +30,8 @@ nothing. Another source, policy or collections file makes a new definition of th
       msp: crypto/org1/msp                  # left out: Peerless makes an authority
       endorser: {cert: e.pem, key: e.key}   # left out: an identity the platform keeps
     - mspId: Org2MSP
+      msp: crypto/org2/msp                  # endorses away from the platform: see peerless endorser
+      endorser: {address: host:9051, cert: e.pem, tls: {rootCert: ca.pem, clientCert: c.pem, clientKey: c.key}}
   channels:
     - name: trade
       organizations: [Org1MSP, Org2MSP]

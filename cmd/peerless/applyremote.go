@@ -43,6 +43,11 @@ func (t remoteTarget) PutOrganization(ctx context.Context, mspID string, brought
 	if pair := brought.Endorser; pair != nil {
 		in.Endorser = &client.Endorser{Certificate: string(pair.Certificate), Key: string(pair.Key)}
 	}
+	if r := brought.Remote; r != nil {
+		in.Endorser = &client.Endorser{
+			Certificate: string(r.Certificate), Address: r.Address, RootCert: string(r.RootCert), ClientCert: string(r.ClientCert), ClientKey: string(r.ClientKey),
+		}
+	}
 	put, err := t.Client.PutOrganization(ctx, mspID, in)
 	return changeOf(manifest.Change{Kind: "organization", Name: mspID}, put, err)
 }

@@ -55,7 +55,7 @@ Commands that talk to a server find it and its key in --url and --key, else in P
 			root.AddCommand(c)
 		}
 	}
-	add(groupServer, newDevCommand(a), newServeCommand(a), newApplyCommand(a), newKeyCommand(a), newTenantCommand(a), newIdentityCommand(a), newBenchCommand(a))
+	add(groupServer, newDevCommand(a), newServeCommand(a), newEndorserCommand(a), newApplyCommand(a), newKeyCommand(a), newTenantCommand(a), newIdentityCommand(a), newBenchCommand(a))
 	add(groupContract, newInitCommand(a), newDeployCommand(a), newChaincodesCommand(a), newSubmitCommand(a), newEvaluateCommand(a), newQueueCommand(a))
 	add(groupLedger, newChannelsCommand(a), newBlocksCommand(a), newTxCommand(a), newHistoryCommand(a), newEventsCommand(a), newWebhookCommand(a), newVerifyCommand(a))
 	return root

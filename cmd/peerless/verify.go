@@ -204,6 +204,9 @@ type identities struct {
 
 func (a *app) openIdentities(data, sealKey string) *identities {
 	dir := filepath.Join(data, node.DocumentsDir)
+	if _, err := os.Stat(filepath.Join(data, endorserFile)); err == nil {
+		return nil // an endorser's directory holds no identities
+	}
 	if _, err := os.Stat(filepath.Join(dir, organization.KindOrganization)); errors.Is(err, fs.ErrNotExist) {
 		return &identities{where: "identities", err: fmt.Errorf("%s is not there: start the platform on this directory once, or restore it", dir)}
 	}
@@ -217,6 +220,9 @@ func (a *app) openIdentities(data, sealKey string) *identities {
 
 // dataKeys returns the keys of private values, nil if they cannot be opened.
 func (i *identities) dataKeys(ctx context.Context) collection.Keys {
+	if i == nil {
+		return nil
+	}
 	if i.err != nil {
 		return nil
 	}
@@ -225,6 +231,9 @@ func (i *identities) dataKeys(ctx context.Context) collection.Keys {
 
 // verify checks the documents, and what is in those of identities.
 func (i *identities) verify(ctx context.Context, v *verification) {
+	if i == nil {
+		return
+	}
 	if i.documents != nil {
 		if err := i.documents.Verify(); err != nil {
 			v.add("documents", err)

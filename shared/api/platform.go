@@ -134,7 +134,8 @@ type newOrganization struct {
 	brought organization.Member
 }
 
-// decodeOrganization reads {"msp": base64 of an msp.MSPConfig, "endorser": {"certificate","key"}}, either of which may be missing.
+// decodeOrganization reads {"msp": base64 of an msp.MSPConfig, "endorser": {"certificate","key"}}, either of which may be missing. An
+// endorser that runs elsewhere is {"certificate","address","rootCert","clientCert","clientKey"}, the last three for TLS.
 func decodeOrganization(q *request) (*newOrganization, error) {
 	body, err := q.readBody()
 	if err != nil {
@@ -156,12 +157,21 @@ func decodeOrganization(q *request) (*newOrganization, error) {
 			}
 			return nil
 		case "endorser":
-			pair, err := r.strings(name, "certificate", "key")
+			pair, err := r.strings(name, "certificate", "key", "address", "rootCert", "clientCert", "clientKey")
 			if err != nil {
 				return err
 			}
-			if pair["certificate"] == "" || pair["key"] == "" {
-				return invalid(name, "endorser needs a certificate and its key, in PEM")
+			if pair["certificate"] == "" || (pair["key"] == "") == (pair["address"] == "") {
+				return invalid(name, "endorser needs a certificate, in PEM, and its key or the address of a running endorser")
+			}
+			if pair["address"] != "" {
+				in.brought.Remote = &organization.RemoteEndorser{Certificate: []byte(pair["certificate"]), Connection: organization.Connection{
+					Address: pair["address"], RootCert: []byte(pair["rootCert"]), ClientCert: []byte(pair["clientCert"]), ClientKey: []byte(pair["clientKey"]),
+				}}
+				if pair["clientKey"] == "" {
+					return nil
+				}
+				return q.checkSecret(name + ".clientKey")
 			}
 			in.brought.Endorser = &organization.KeyPair{Certificate: []byte(pair["certificate"]), Key: []byte(pair["key"])}
 			return q.checkSecret(name + ".key")

@@ -25,6 +25,10 @@ type Remote interface {
 	ProcessProposal(ctx context.Context, endorser *organization.Endorser, signed *peer.SignedProposal, height uint64) (*peer.ProposalResponse, uint64, error)
 }
 
+// HeightMetadata is the gRPC metadata in which an endorser elsewhere is told how many blocks its state must have, and tells how many
+// it had.
+const HeightMetadata = "peerless-height"
+
 // remoteGrace is how long an endorser elsewhere may take beyond the contract's time: for the way, and to reach the height.
 const remoteGrace = 5 * time.Second
 

@@ -179,7 +179,7 @@ func (s *Service) transact(ctx context.Context, c *call) (*Outcome, error) {
 	}
 	for attempt := 1; ; attempt++ {
 		submission, sim, err := c.simulated(ctx)
-		if (errors.Is(err, chaincode.ErrDuplicate) || errors.Is(err, simulate.ErrStale)) && attempt < s.Attempts || errors.Is(err, errBehind) && attempt < stateAttempts {
+		if (errors.Is(err, chaincode.ErrDuplicate) || errors.Is(err, simulate.ErrStale) || errors.Is(err, errBehind)) && attempt < s.Attempts {
 			// An earlier try of this transaction, given up for time, still runs; or the state changed under it, or an endorser elsewhere
 			// has another.
 			if err := again(); err != nil {

@@ -1,5 +1,5 @@
-// Package grpcapi serves what Fabric's clients call a peer for, over gRPC and unchanged: gateway.Gateway, and protos.Deliver for
-// block events. Messages, status codes and error details are Fabric's; see shared/gateway for what the calls do. Whoever may sign
+// Package grpcapi serves what Fabric's clients call a peer for, over gRPC and unchanged: gateway.Gateway, protos.Endorser, and
+// protos.Deliver for block events. Messages, status codes and error details are Fabric's; see shared/gateway for what the calls do. Whoever may sign
 // for an identity of a channel's organisation may call: a request proves itself, no key is needed.
 package grpcapi
 
@@ -64,8 +64,23 @@ type Server struct {
 	close   context.CancelFunc
 }
 
-// New returns a server.
+// New returns a server of all that a peer's clients call.
 func New(service *gateway.Service, config Config) *Server {
+	s, calls := newServer(service, config)
+	pb.RegisterGatewayServer(s.grpc, calls)
+	peer.RegisterEndorserServer(s.grpc, &endorser{calls: calls})
+	peer.RegisterDeliverServer(s.grpc, &deliver{service: service, closing: s.closing, logger: calls.logger})
+	return s
+}
+
+// NewEndorser returns a server that endorses and does nothing else: protos.Endorser.
+func NewEndorser(service *gateway.Service, config Config) *Server {
+	s, calls := newServer(service, config)
+	peer.RegisterEndorserServer(s.grpc, &endorser{calls: calls})
+	return s
+}
+
+func newServer(service *gateway.Service, config Config) (*Server, *calls) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -82,9 +97,7 @@ func New(service *gateway.Service, config Config) *Server {
 	}
 	s := &Server{grpc: grpc.NewServer(options...), calls: unary}
 	s.closing, s.close = context.WithCancel(context.Background())
-	pb.RegisterGatewayServer(s.grpc, &calls{service: service, config: config, closing: s.closing, logger: config.Logger})
-	peer.RegisterDeliverServer(s.grpc, &deliver{service: service, closing: s.closing, logger: config.Logger})
-	return s
+	return s, &calls{service: service, config: config, closing: s.closing, logger: config.Logger}
 }
 
 // Serve serves connections until Shutdown.

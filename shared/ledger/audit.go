@@ -69,7 +69,7 @@ func (a *Audit) Run(ctx context.Context) (*AuditReport, error) {
 	if height == 0 {
 		return nil, fmt.Errorf("audit channel %s: %w", a.Channel, ErrNotFound)
 	}
-	r := &replayer{Audit: a, chain: chain, report: &AuditReport{Channel: a.Channel}, keys: make(map[stateKey]fate), definitions: make(map[string]*Definition)}
+	r := &replayer{Audit: a, chain: chain, place: "scratch store", report: &AuditReport{Channel: a.Channel}, keys: make(map[stateKey]fate), definitions: make(map[string]*Definition)}
 	for number := range height {
 		if err := r.block(ctx, number); err != nil {
 			return nil, fmt.Errorf("audit channel %s: block %d: %w", a.Channel, number, err)
@@ -95,6 +95,7 @@ func broken(format string, args ...any) error {
 type replayer struct {
 	*Audit
 	chain       Chain
+	place       string // what Scratch is, for errors
 	report      *AuditReport
 	config      *channelconfig.Config
 	definitions map[string]*Definition
@@ -109,53 +110,66 @@ func (r *replayer) block(ctx context.Context, number uint64) error {
 	if err != nil {
 		return err
 	}
-	block, err := wire.ParseBlock(raw)
-	if err != nil {
-		return broken("%v", err)
-	}
-	switch {
-	case block.Header.Number != number:
-		return broken("it says it is block %d", block.Header.Number)
-	case !bytes.Equal(block.Header.PreviousHash, r.hash):
-		return broken("previous hash is %x, the block before has %x", block.Header.PreviousHash, r.hash)
-	}
-	recorded, err := wire.ValidationCodes(block)
-	if err != nil || len(recorded) != len(block.Data.Data) {
-		return broken("%d verdicts for %d transactions", len(recorded), len(block.Data.Data))
-	}
-	if number == 0 {
-		if r.config, err = channelconfig.Parse(block); err != nil {
-			return broken("genesis configuration: %v", err)
-		}
-		if r.config.Channel != r.Channel {
-			return broken("genesis configuration is of channel %q", r.config.Channel)
-		}
-	} else if err := r.signed(block); err != nil {
-		return err
-	}
-	r.hash = wire.HeaderHash(block.Header)
-	j, valid, err := r.judge(ctx, block, recorded)
+	batch, valid, err := r.take(ctx, number, raw)
 	if err != nil {
 		return err
-	}
-	batch := j.batch(r.hash)
-	if err := r.Scratch.Append(ctx, r.Channel, raw, batch); err != nil {
-		return fmt.Errorf("scratch store: %w", err)
-	}
-	if err := r.Scratch.Apply(ctx, r.Channel, batch); err != nil {
-		return fmt.Errorf("scratch store: %w", err)
-	}
-	if slices.ContainsFunc(batch.Writes, func(w Write) bool { return w.Namespace == LifecycleNamespace }) {
-		r.definitions = make(map[string]*Definition)
 	}
 	r.note(batch, valid)
-	if j.next != nil {
-		r.config = j.next
-	}
 	if r.Chain != nil {
 		return nil
 	}
 	return r.index(ctx, number, batch)
+}
+
+// take judges the block of a number again and applies it to the scratch store. It also returns the valid transactions that have a
+// read-write set.
+func (r *replayer) take(ctx context.Context, number uint64, raw []byte) (*Batch, []*wire.Transaction, error) {
+	fail := func(format string, args ...any) (*Batch, []*wire.Transaction, error) {
+		return nil, nil, broken(format, args...)
+	}
+	block, err := wire.ParseBlock(raw)
+	if err != nil {
+		return fail("%v", err)
+	}
+	switch {
+	case block.Header.Number != number:
+		return fail("it says it is block %d", block.Header.Number)
+	case !bytes.Equal(block.Header.PreviousHash, r.hash):
+		return fail("previous hash is %x, the block before has %x", block.Header.PreviousHash, r.hash)
+	}
+	recorded, err := wire.ValidationCodes(block)
+	if err != nil || len(recorded) != len(block.Data.Data) {
+		return fail("%d verdicts for %d transactions", len(recorded), len(block.Data.Data))
+	}
+	if number == 0 {
+		if r.config, err = channelconfig.Parse(block); err != nil {
+			return fail("genesis configuration: %v", err)
+		}
+		if r.config.Channel != r.Channel {
+			return fail("genesis configuration is of channel %q", r.config.Channel)
+		}
+	} else if err := r.signed(block); err != nil {
+		return nil, nil, err
+	}
+	r.hash = wire.HeaderHash(block.Header)
+	j, valid, err := r.judge(ctx, block, recorded)
+	if err != nil {
+		return nil, nil, err
+	}
+	batch := j.batch(r.hash)
+	if err := r.Scratch.Append(ctx, r.Channel, raw, batch); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", r.place, err)
+	}
+	if err := r.Scratch.Apply(ctx, r.Channel, batch); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", r.place, err)
+	}
+	if slices.ContainsFunc(batch.Writes, func(w Write) bool { return w.Namespace == LifecycleNamespace }) {
+		r.definitions = make(map[string]*Definition)
+	}
+	if j.next != nil {
+		r.config = j.next
+	}
+	return batch, valid, nil
 }
 
 // signed checks the block's signatures against the channel's policy for blocks.
@@ -181,7 +195,7 @@ func (r *replayer) signed(block *common.Block) error {
 func (r *replayer) judge(ctx context.Context, block *common.Block, recorded []peer.TxValidationCode) (j *judge, valid []*wire.Transaction, err error) {
 	view, err := r.Scratch.View(ctx, r.Channel)
 	if err != nil {
-		return nil, nil, fmt.Errorf("scratch store: %w", err)
+		return nil, nil, fmt.Errorf("%s: %w", r.place, err)
 	}
 	defer view.Close()
 	j = newJudge(r.Channel, r.config, view, block.Header.Number, r.definitions)

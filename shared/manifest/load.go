@@ -87,10 +87,10 @@ func readFile(path string, limit int64) ([]byte, error) {
 
 // Member reads what the organisation brings along. It is empty for one that Peerless makes.
 func (o *Organization) Member() (member organization.Member, err error) {
-	if o.Endorser != nil && o.Endorser.Address != "" {
-		return member, errors.New("endorsers that run elsewhere are not asked yet: give its cert and key")
-	}
 	if member.Config, err = o.Config(); err != nil {
+		return member, err
+	}
+	if member.Remote, err = o.Remote(); err != nil {
 		return member, err
 	}
 	member.Endorser, err = o.KeyPair()
@@ -105,7 +105,7 @@ func (o *Organization) Config() (*mspproto.MSPConfig, error) {
 	return mspdir.Read(o.MSP, o.MSPID)
 }
 
-// KeyPair reads the endorser's certificate and key; nil if the manifest gives none.
+// KeyPair reads the endorser's certificate and key; nil if the manifest gives none, or an address where it runs.
 func (o *Organization) KeyPair() (*organization.KeyPair, error) {
 	if o.Endorser == nil {
 		if o.MSP == "" {
@@ -129,6 +129,24 @@ func (o *Organization) KeyPair() (*organization.KeyPair, error) {
 		return nil, err
 	}
 	return &organization.KeyPair{Certificate: certificate, Key: key}, nil
+}
+
+// Remote reads the endorser that runs elsewhere, nil if the manifest names none.
+func (o *Organization) Remote() (*organization.RemoteEndorser, error) {
+	if o.Endorser == nil || o.Endorser.Address == "" {
+		return nil, nil
+	}
+	certificate, err := readFile(o.Endorser.Cert, maxMaterial)
+	if err != nil {
+		return nil, err
+	}
+	c, err := connection(o.Endorser.Address, o.Endorser.TLS)
+	if err != nil {
+		return nil, err
+	}
+	return &organization.RemoteEndorser{Certificate: certificate, Connection: organization.Connection{
+		Address: c.Address, RootCert: []byte(c.RootCert), ClientCert: []byte(c.ClientCert), ClientKey: []byte(c.ClientKey),
+	}}, nil
 }
 
 // Connection reads how a service is reached.

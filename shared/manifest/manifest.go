@@ -35,9 +35,10 @@ type Organization struct {
 // An Endorser is who signs an organisation's endorsements: a key that the platform is given, or a process of the
 // organisation's own.
 type Endorser struct {
-	Cert, Key string // PEM files
-	Address   string // host:port of a running endorser; excludes Cert and Key
-	TLS       *TLS   // of Address
+	Cert    string // PEM file: by which its endorsements are known
+	Key     string // PEM file; excludes Address
+	Address string // host:port of a running endorser
+	TLS     *TLS   // of Address
 }
 
 // A Channel has members and chaincodes.
@@ -129,10 +130,12 @@ func (e *Endorser) read(node *yaml.Node) error {
 	switch {
 	case err != nil:
 		return err
-	case e.Address != "" && e.Cert+e.Key != "":
-		return at(node, "an endorser has cert and key, or an address, not both")
-	case e.Address == "" && (e.Cert == "" || e.Key == ""):
-		return at(node, "an endorser needs cert and key, or an address")
+	case e.Address != "" && e.Key != "":
+		return at(node, "an endorser has a key, or an address where it is, not both")
+	case e.Address != "" && e.Cert == "":
+		return at(node, "an endorser with an address needs its cert: policies and plans go by it")
+	case e.Cert == "" || e.Address == "" && e.Key == "":
+		return at(node, "an endorser needs cert and key, or cert and address")
 	case e.TLS != nil && e.Address == "":
 		return at(node, "tls is for an endorser with an address")
 	}

@@ -20,6 +20,7 @@ const example = `organizations:
   - mspId: Org3MSP
     endorser:
       address: org3.example.com:7051
+      cert: e3.pem
       tls: {rootCert: tls/ca.pem}
 channels:
   - name: alpha
@@ -59,17 +60,17 @@ func TestLoad(t *testing.T) {
 		Organizations: []manifest.Organization{
 			{MSPID: "Org1MSP", MSP: in("crypto/org1/msp"), Endorser: &manifest.Endorser{Cert: in("e.pem"), Key: "/keys/e.key"}, Line: 2},
 			{MSPID: "Org2MSP", Line: 5},
-			{MSPID: "Org3MSP", Endorser: &manifest.Endorser{Address: "org3.example.com:7051", TLS: &manifest.TLS{RootCert: in("tls/ca.pem")}}, Line: 6},
+			{MSPID: "Org3MSP", Endorser: &manifest.Endorser{Cert: in("e3.pem"), Address: "org3.example.com:7051", TLS: &manifest.TLS{RootCert: in("tls/ca.pem")}}, Line: 6},
 		},
 		Channels: []manifest.Channel{
-			{Name: "alpha", Organizations: []string{"Org1MSP", "Org2MSP"}, Line: 11, Chaincodes: []manifest.Chaincode{
-				{Name: "probe", Source: in("contracts/probe"), Version: "1.0", Policy: "OR('Org1MSP.peer','Org2MSP.peer')", Collections: in("collections.json"), Line: 14},
-				{Name: "service", Address: "127.0.0.1:9999", TLS: &manifest.TLS{RootCert: in("ca.pem"), ClientCert: in("c.pem"), ClientKey: in("c.key")}, Line: 19},
-				{Name: "quoted", Address: "127.0.0.1:9999", InitRequired: true, Line: 21, Sources: map[string]manifest.Source{
+			{Name: "alpha", Organizations: []string{"Org1MSP", "Org2MSP"}, Line: 12, Chaincodes: []manifest.Chaincode{
+				{Name: "probe", Source: in("contracts/probe"), Version: "1.0", Policy: "OR('Org1MSP.peer','Org2MSP.peer')", Collections: in("collections.json"), Line: 15},
+				{Name: "service", Address: "127.0.0.1:9999", TLS: &manifest.TLS{RootCert: in("ca.pem"), ClientCert: in("c.pem"), ClientKey: in("c.key")}, Line: 20},
+				{Name: "quoted", Address: "127.0.0.1:9999", InitRequired: true, Line: 22, Sources: map[string]manifest.Source{
 					"Org1MSP": {Path: in("contracts/other")}, "Org2MSP": {Address: "127.0.0.1:9998", TLS: &manifest.TLS{RootCert: in("ca.pem")}},
 				}},
 			}},
-			{Name: "beta", Organizations: []string{"Org1MSP"}, Line: 27},
+			{Name: "beta", Organizations: []string{"Org1MSP"}, Line: 28},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -90,6 +91,7 @@ func TestParseRefuses(t *testing.T) {
 		"no id":               {"organizations:\n  - msp: a", "line 2: an organisation needs an mspId"},
 		"half an endorser":    {"organizations:\n  - mspId: A\n    endorser: {cert: a}", "line 3: an endorser needs cert and key"},
 		"two endorsers":       {"organizations:\n  - mspId: A\n    endorser: {cert: a, key: b, address: c}", "not both"},
+		"nobody knows it":     {"organizations:\n  - mspId: A\n    endorser: {address: c}", "line 3: an endorser with an address needs its cert"},
 		"organisation twice":  {"organizations:\n  - mspId: A\n  - mspId: A", "line 3: organisation A is there twice"},
 		"not a list":          {"channels: {name: a}", "line 1: channels is a list"},
 		"channel's name":      {"channels:\n  - name: Alpha\n    organizations: [A]", "line 2: "},

@@ -96,6 +96,19 @@ func halfOrder(key *ecdsa.PublicKey) *big.Int {
 	return new(big.Int).Rsh(key.Params().N, 1)
 }
 
+// NewIdentity returns the identity of a certificate in PEM, which nobody has verified. The error is ErrMalformedIdentity.
+func NewIdentity(mspID string, certPEM []byte) (*Identity, error) {
+	cert, err := ParseCertificate(certPEM)
+	if err != nil {
+		return nil, fmt.Errorf("identity of %s: %w", mspID, err)
+	}
+	serialized, err := Serialize(mspID, encodeCert(cert.Raw))
+	if err != nil {
+		return nil, err
+	}
+	return &Identity{MSPID: mspID, Cert: cert, Serialized: serialized}, nil
+}
+
 // attributeOID is the extension that Fabric CA keeps an identity's attributes in.
 var attributeOID = asn1.ObjectIdentifier{1, 2, 3, 4, 5, 6, 7, 8, 1}
 

@@ -37,7 +37,7 @@ func (n *Node) PutOrganization(_ context.Context, mspID string, member organizat
 	if err != nil {
 		return change, err
 	}
-	if member.Config == nil && member.Endorser == nil {
+	if member.Config == nil && member.Endorser == nil && member.Remote == nil {
 		if !known {
 			change.Action = manifest.Created
 		}
@@ -52,7 +52,7 @@ func (n *Node) PutOrganization(_ context.Context, mspID string, member organizat
 		if member.Config == nil {
 			member.Config = present.MSPConfig()
 		}
-		if proto.Equal(present.MSPConfig(), member.Config) && sameEndorser(present, member.Endorser) {
+		if proto.Equal(present.MSPConfig(), member.Config) && sameEndorser(present, member.Endorser, member.Remote) {
 			return change, nil
 		}
 		change.Action = manifest.Updated
@@ -80,7 +80,7 @@ func (n *Node) putOrderer(change manifest.Change, member organization.Member) (m
 	if member.Config == nil {
 		return change, nil
 	}
-	if member.Endorser != nil {
+	if member.Endorser != nil || member.Remote != nil {
 		return change, invalid(errors.New("it has no endorser: blocks are signed with a key that the platform keeps"))
 	}
 	changed, err := n.Organizations.ExtendOrderer(member.Config)
@@ -99,13 +99,16 @@ func organizationError(err error) error {
 	return invalid(err)
 }
 
-// sameEndorser reports whether an organisation has this endorser; any, if none is given.
-func sameEndorser(present *organization.Organization, pair *organization.KeyPair) bool {
-	if pair == nil {
-		return true
+// sameEndorser reports whether an organisation has this endorser, here or elsewhere; any, if none is given.
+func sameEndorser(present *organization.Organization, here *organization.KeyPair, elsewhere *organization.RemoteEndorser) bool {
+	is := present.Endorser()
+	switch {
+	case elsewhere != nil:
+		return is != nil && !is.Local() && is.Certified(elsewhere.Certificate) && is.Connection.Equal(elsewhere.Connection)
+	case here != nil:
+		return is != nil && is.Local() && is.Certified(here.Certificate)
 	}
-	signer := present.Endorser()
-	return signer != nil && signer.Certified(pair.Certificate)
+	return true
 }
 
 // PutChannel implements manifest.Target.

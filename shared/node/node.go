@@ -20,6 +20,7 @@ import (
 	"peerless/shared/channelconfig"
 	"peerless/shared/deploy"
 	"peerless/shared/docstore"
+	"peerless/shared/endorser"
 	"peerless/shared/gateway"
 	"peerless/shared/ledger"
 	"peerless/shared/msp"
@@ -52,7 +53,7 @@ type Config struct {
 	Hosts gateway.Chaincodes
 
 	LedgerConfig  ledger.Config  // Store, Signer, Keys and Logger are filled in, and CheckpointKey if there is none
-	GatewayConfig gateway.Config // Ledger, Chaincodes, Organizations and Logger are filled in
+	GatewayConfig gateway.Config // Ledger, Chaincodes, Organizations and Logger are filled in, and Remote if there is none
 	DeployConfig  deploy.Config  // Logger is filled in
 	Logger        *slog.Logger   // default: none
 }
@@ -65,7 +66,8 @@ type Node struct {
 	Chaincodes    *deploy.Manager // nil if the configuration has Hosts
 	Organizations *organization.Registry
 
-	temporary string // removed by Close
+	endorsers endorser.Client // those that run elsewhere
+	temporary string          // removed by Close
 }
 
 // Open opens a node. Chaincodes that were deployed start when they are first called.
@@ -142,6 +144,9 @@ func (n *Node) open() error {
 		hosts = n.Chaincodes
 	}
 	gatewayConfig := n.GatewayConfig
+	if gatewayConfig.Remote == nil {
+		gatewayConfig.Remote = &n.endorsers
+	}
 	gatewayConfig.Ledger, gatewayConfig.Chaincodes, gatewayConfig.Organizations, gatewayConfig.Logger = n.Ledger, hosts, n.Organizations, n.Logger
 	n.Gateway, err = gateway.New(gatewayConfig)
 	return err
@@ -185,6 +190,7 @@ func (n *Node) Close() error {
 	if n.Chaincodes != nil {
 		errs = append(errs, n.Chaincodes.Close())
 	}
+	errs = append(errs, n.endorsers.Close())
 	if n.temporary != "" {
 		errs = append(errs, os.RemoveAll(n.temporary))
 	}

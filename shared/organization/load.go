@@ -69,7 +69,7 @@ func (r *Registry) makeOrganization(ctx context.Context, mspID string) (docstore
 // fill issues what an organisation's authority is to issue for it, and is not there.
 func (r *Registry) fill(ctx context.Context, mspID string, ca *msp.CA, rec *record) (err error) {
 	if mspID != OrdererMSP {
-		if rec.Endorser == nil {
+		if rec.Endorser == nil && rec.Remote == nil {
 			request := msp.IssueRequest{CommonName: "endorser." + mspID, Role: msp.RolePeer}
 			rec.Endorser, err = r.issue(ctx, ca, request, purpose(KindOrganization, mspID, partEndorser))
 		}
@@ -120,6 +120,11 @@ func (r *Registry) openOrganization(ctx context.Context, doc docstore.Document) 
 			return nil, err
 		}
 		o.endorser = &Endorser{Identity: signer.Identity, Signer: signer}
+	}
+	if rec.Remote != nil {
+		if o.endorser, err = r.openRemote(ctx, doc.ID, rec.Remote); err != nil {
+			return nil, err
+		}
 	}
 	if rec.Orderer != nil {
 		if o.orderer, err = r.open(ctx, doc.ID, rec.Orderer, purpose(KindOrganization, doc.ID, partOrderer)); err != nil {

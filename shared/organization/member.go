@@ -2,8 +2,8 @@ package organization
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 
 	mspproto "github.com/hyperledger/fabric-protos-go-apiv2/msp"
 	"google.golang.org/protobuf/proto"
@@ -24,6 +24,8 @@ type Member struct {
 	Authority *KeyPair
 	// Endorser signs endorsements for it. Nil: Authority issues one; without Authority there is none.
 	Endorser *KeyPair
+	// Remote endorses for it elsewhere, in place of Endorser.
+	Remote *RemoteEndorser
 }
 
 // Add keeps an organisation that brings its own configuration, authority or endorser; they must fit together. Adding it
@@ -87,6 +89,11 @@ func checkMember(mspID string, member Member) (*mspproto.MSPConfig, error) {
 			return nil, fmt.Errorf("endorser: %w", err)
 		}
 	}
+	if member.Remote != nil {
+		if err := checkRemote(verifier, mspID, member.Remote); err != nil {
+			return nil, fmt.Errorf("endorser: %w", err)
+		}
+	}
 	return config, nil
 }
 
@@ -115,10 +122,13 @@ func (r *Registry) keepMember(ctx context.Context, mspID string, config *mspprot
 		return err
 	}
 	_, err = docstore.Update(ctx, r.Store, KindOrganization, mspID, func(rec *record, exists bool) error {
-		if exists && !slices.Equal(rec.Config, encoded) { // one made by the registry keeps no configuration
-			return ErrExists
+		if exists {
+			if present, err := rec.config(mspID); err != nil || !proto.Equal(present, config) {
+				return errors.Join(ErrExists, err)
+			}
+		} else {
+			rec.Config = encoded
 		}
-		rec.Config = encoded
 		for part, brought := range map[string]struct {
 			from *KeyPair
 			to   **pair
@@ -131,6 +141,15 @@ func (r *Registry) keepMember(ctx context.Context, mspID string, config *mspprot
 			if err != nil {
 				return err
 			}
+		}
+		switch {
+		case member.Remote != nil:
+			rec.Endorser = nil
+			var err error
+			rec.Remote, err = r.sealRemote(ctx, mspID, member.Remote)
+			return err
+		case member.Endorser != nil:
+			rec.Remote = nil
 		}
 		return nil
 	})

@@ -1,13 +1,18 @@
 package organization
 
 import (
+	"bytes"
+	"encoding/base64"
 	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	mspproto "github.com/hyperledger/fabric-protos-go-apiv2/msp"
 
+	"peerless/shared/collection"
+	"peerless/shared/docstore"
 	"peerless/shared/msp"
+	"peerless/shared/secret"
 )
 
 func mustCA(t *testing.T, mspID string) (*msp.CA, *KeyPair) {
@@ -65,6 +70,73 @@ func TestAdd(t *testing.T) {
 		if !has(t, org, mustUser(t, org, "ada", nil), mspproto.MSPRole_CLIENT) {
 			t.Error("the user is not a client")
 		}
+	}
+}
+
+// TestRemoteEndorser: an endorser that runs elsewhere is known by its certificate, over a restart, and can be changed; there is no data key of it.
+func TestRemoteEndorser(t *testing.T) {
+	t.Parallel()
+	ca, _ := mustCA(t, "Org1MSP")
+	config, pair := ca.Config(), mustIssue(t, ca, "peer0.org1.test", msp.RolePeer)
+	store, err := docstore.OpenDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealer := secret.NewKey()
+	open := func() *Registry {
+		t.Helper()
+		r, err := Open(t.Context(), Config{Store: store, Sealer: sealer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	r := open()
+	if _, err := r.Add("Org1MSP", Member{Config: config, Endorser: pair}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.DataKey("Org1MSP"); err != nil {
+		t.Fatal(err)
+	}
+	connection := Connection{Address: "org1.test:9051", RootCert: []byte("root"), ClientCert: []byte("client"), ClientKey: []byte("secret client key")}
+	remote := &RemoteEndorser{Certificate: pair.Certificate, Connection: connection}
+	for range 2 { // again changes nothing
+		if _, err := r.Add("Org1MSP", Member{Config: config, Remote: remote}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, r := range map[string]*Registry{"at once": r, "after a restart": open()} {
+		e, err := r.Endorser("Org1MSP")
+		if err != nil || e.Local() || !e.Certified(pair.Certificate) || !e.Connection.Equal(connection) {
+			t.Errorf("%s: %+v, %v", name, e, err)
+		}
+		if _, err := r.DataKey("Org1MSP"); !errors.Is(err, collection.ErrNoKey) {
+			t.Errorf("%s: data key: %v", name, err)
+		}
+	}
+	doc, err := store.Get(t.Context(), KindOrganization, "Org1MSP")
+	if err != nil || bytes.Contains(doc.Value, []byte("secret client key")) || bytes.Contains(doc.Value, []byte(base64.StdEncoding.EncodeToString(connection.ClientKey))) {
+		t.Errorf("the client's key lies open: %v", err)
+	}
+	other, _ := mustCA(t, "Org1MSP")
+	stranger := mustIssue(t, other, "mallory", msp.RolePeer)
+	for name, wrong := range map[string]*RemoteEndorser{
+		"another authority's": {Certificate: stranger.Certificate, Connection: connection},
+		"nowhere":             {Certificate: pair.Certificate},
+		"no certificate":      {Certificate: []byte("x"), Connection: connection},
+	} {
+		if _, err := r.Add("Org1MSP", Member{Config: config, Remote: wrong}); err == nil {
+			t.Errorf("%s: it was taken", name)
+		}
+	}
+	if _, err := r.Add("Org1MSP", Member{Config: config, Endorser: pair}); err != nil { // back to the platform
+		t.Fatal(err)
+	}
+	if e, err := open().Endorser("Org1MSP"); err != nil || !e.Local() {
+		t.Errorf("brought back: %+v, %v", e, err)
+	}
+	if err := Verify(t.Context(), store, sealer); err != nil {
+		t.Error(err)
 	}
 }
 

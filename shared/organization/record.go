@@ -20,11 +20,12 @@ const (
 
 // A record is the document of an organisation.
 type record struct {
-	Config     []byte `json:"config,omitempty"`    // msp.MSPConfig that a member brought
-	Authority  *pair  `json:"authority,omitempty"` // nil if it is elsewhere
-	Endorser   *pair  `json:"endorser,omitempty"`
-	Orderer    *pair  `json:"orderer,omitempty"`    // of OrdererMSP
-	Checkpoint []byte `json:"checkpoint,omitempty"` // of OrdererMSP: an Ed25519 key, PKCS #8, sealed
+	Config     []byte  `json:"config,omitempty"`    // msp.MSPConfig that a member brought
+	Authority  *pair   `json:"authority,omitempty"` // nil if it is elsewhere
+	Endorser   *pair   `json:"endorser,omitempty"`
+	Remote     *remote `json:"remote,omitempty"`     // who endorses elsewhere, instead of Endorser
+	Orderer    *pair   `json:"orderer,omitempty"`    // of OrdererMSP
+	Checkpoint []byte  `json:"checkpoint,omitempty"` // of OrdererMSP: an Ed25519 key, PKCS #8, sealed
 }
 
 // A pair is a certificate and its key as they are stored; the document of a user is one.
@@ -41,6 +42,7 @@ func purpose(kind, id, part string) string { return kind + " " + id + " " + part
 const (
 	partAuthority  = "authority"
 	partEndorser   = "endorser"
+	partClientKey  = "endorser client key"
 	partOrderer    = "orderer"
 	partCheckpoint = "checkpoint"
 	partKey        = "key"

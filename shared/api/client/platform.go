@@ -42,10 +42,14 @@ type NewOrganization struct {
 	Endorser *Endorser `json:"endorser,omitempty"`
 }
 
-// An Endorser is a certificate and its key, in PEM.
+// An Endorser is a certificate and its key, or the address where the endorser runs. Certificates and keys are PEM.
 type Endorser struct {
 	Certificate string `json:"certificate"`
-	Key         string `json:"key"`
+	Key         string `json:"key,omitempty"`
+	Address     string `json:"address,omitempty"`    // host:port
+	RootCert    string `json:"rootCert,omitempty"`   // of Address; left out: plain text
+	ClientCert  string `json:"clientCert,omitempty"` // to show at Address
+	ClientKey   string `json:"clientKey,omitempty"`
 }
 
 func organizationPath(mspID string) string { return "/v1/organizations/" + url.PathEscape(mspID) }
@@ -58,7 +62,7 @@ func (c *Client) Organization(ctx context.Context, mspID string) (*Organization,
 
 // PutOrganization makes an organisation, or brings one along. ErrInsecure.
 func (c *Client) PutOrganization(ctx context.Context, mspID string, o NewOrganization) (*PutResult, error) {
-	if o.Endorser != nil && !c.secure() {
+	if o.Endorser != nil && o.Endorser.Key+o.Endorser.ClientKey != "" && !c.secure() {
 		return nil, ErrInsecure
 	}
 	return c.put(ctx, organizationPath(mspID), o)
