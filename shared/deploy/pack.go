@@ -202,13 +202,17 @@ func ReadIndexes(dir string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read indexes of %s: %w", dir, err)
 	}
-	indexes := make(map[string]string)
+	indexes := make(map[string][]byte)
 	for _, f := range files {
 		if isIndex(f.name) {
-			indexes[f.name] = string(f.content)
+			indexes[f.name] = f.content
 		}
 	}
-	return sortedByName(indexes), nil
+	all, err := definitions(indexes)
+	if err != nil {
+		return nil, fmt.Errorf("read indexes of %s: %w", dir, err)
+	}
+	return all, nil
 }
 
 func exists(path string) bool {

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 
+	"peerless/shared/ledger"
 	"peerless/shared/mango"
 )
 
@@ -51,7 +52,7 @@ const (
 	connectionFile = "connection.json"
 	programFile    = "bin/chaincode"
 	sourceDir      = "src/"
-	indexesDir     = "META-INF/statedb/couchdb/indexes/"
+	couchdbDir     = "META-INF/statedb/couchdb/"
 )
 
 // MaxIndexes is the most indexes that a package may bring: each costs a write with every write.
@@ -83,8 +84,8 @@ type Package struct {
 	ID string
 	// Connection is the service of a ccaas package, nil otherwise.
 	Connection *Connection
-	// Indexes are the definitions of the indexes of its public state, by file name: the package's
-	// META-INF/statedb/couchdb/indexes/*.json.
+	// Indexes are the definitions of indexes of its state, by file name: the package's META-INF/statedb/couchdb/indexes/*.json, and
+	// collections/NAME/indexes/*.json beside.
 	Indexes []string
 
 	code []byte // code.tar.gz
@@ -191,7 +192,7 @@ func validImportPath(p string) bool {
 // readCode checks the code of a package, and that it is what the type wants.
 func (p *Package) readCode() error {
 	var found bool
-	indexes := make(map[string]string)
+	indexes := make(map[string][]byte)
 	err := readArchive(p.code, func(e *entry) error {
 		if e.directory {
 			return nil
@@ -205,8 +206,8 @@ func (p *Package) readCode() error {
 			if _, err := mango.ParseIndex(raw); err != nil {
 				return fmt.Errorf("%w: %s: %w", ErrInvalidPackage, e.name, err)
 			}
-			if indexes[e.name] = string(raw); len(indexes) > MaxIndexes {
-				return fmt.Errorf("%w: more than %d indexes in %s", ErrInvalidPackage, MaxIndexes, indexesDir)
+			if indexes[e.name] = raw; len(indexes) > MaxIndexes {
+				return fmt.Errorf("%w: more than %d indexes in %s", ErrInvalidPackage, MaxIndexes, couchdbDir)
 			}
 		case p.Type == Service && e.name == connectionFile:
 			found = true
@@ -237,7 +238,9 @@ func (p *Package) readCode() error {
 	if err != nil {
 		return err
 	}
-	p.Indexes = sortedByName(indexes)
+	if p.Indexes, err = definitions(indexes); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidPackage, err)
+	}
 	if !found {
 		want := map[Type]string{Service: connectionFile, Binary: programFile, Golang: "a Go file under " + sourceDir,
 			Node: sourceDir + packageJSON, Java: "a pom.xml, build.gradle or jar in " + sourceDir}[p.Type]
@@ -246,17 +249,40 @@ func (p *Package) readCode() error {
 	return nil
 }
 
-// isIndex reports whether a file of a package defines an index.
+// isIndex reports whether a file of a package defines an index: indexes/*.json in couchdbDir for the public state, collections/NAME/indexes/*.json
+// for a collection.
 func isIndex(name string) bool {
-	return path.Dir(name)+"/" == indexesDir && path.Ext(name) == ".json"
+	if path.Ext(name) != ".json" {
+		return false
+	}
+	dir := path.Dir(name)
+	return dir == couchdbDir+"indexes" || indexedCollection(name) != ""
 }
 
-func sortedByName(files map[string]string) []string {
-	var contents []string
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		contents = append(contents, files[name])
+// indexedCollection returns the collection that a file of a package defines an index of, empty if it is none's.
+func indexedCollection(name string) string {
+	below, ok := strings.CutPrefix(name, couchdbDir+"collections/")
+	parts := strings.Split(below, "/")
+	if !ok || len(parts) != 3 || parts[1] != "indexes" {
+		return ""
 	}
-	return contents
+	return parts[0]
+}
+
+// definitions returns the indexes that files define, in the order of the files' names, as ledger.Definition has them.
+func definitions(files map[string][]byte) ([]string, error) {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		definition := string(files[name])
+		if collection := indexedCollection(name); collection != "" {
+			var err error
+			if definition, err = ledger.CollectionIndex(collection, files[name]); err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+		}
+		all = append(all, definition)
+	}
+	return all, nil
 }
 
 // supported returns an error if the package cannot run on this machine.

@@ -72,8 +72,10 @@ func TestParsePackage(t *testing.T) {
 	}{
 		"golang": {
 			golangMetadata,
-			[]tarEntry{directory("src"), directory("src/"), text("src/go.mod", "module example.org/basic"), text("src/main.go", "package main"), text("META-INF/statedb/couchdb/indexes/i.json", `{"index":{"fields":["a"]}}`)},
-			Package{Metadata: Metadata{Type: Golang, Label: "basic_1.0", Path: "example.org/basic"}},
+			[]tarEntry{directory("src"), directory("src/"), text("src/go.mod", "module example.org/basic"), text("src/main.go", "package main"), text("META-INF/statedb/couchdb/indexes/i.json", `{"index":{"fields":["a"]}}`),
+				text("META-INF/statedb/couchdb/collections/prices/indexes/i.json", `{"index":{"fields":["b"]},"name":"b"}`), text("META-INF/statedb/couchdb/collections/prices/other.json", "{}")},
+			Package{Metadata: Metadata{Type: Golang, Label: "basic_1.0", Path: "example.org/basic"},
+				Indexes: []string{`{"collection":"prices","index":{"fields":["b"]},"name":"b"}`, `{"index":{"fields":["a"]}}`}},
 		},
 		"golang in capitals, names with a dot": {
 			`{"type":"GOLANG","label":"basic","path":"basic"}`,
@@ -116,6 +118,9 @@ func TestParsePackage(t *testing.T) {
 				t.Error(diff)
 			}
 			if diff := cmp.Diff(test.want.Connection, got.Connection); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(test.want.Indexes, got.Indexes); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"io/fs"
 	"path/filepath"
 )
 
@@ -54,12 +55,14 @@ func FindSources(ctx context.Context, dir string, config BuildConfig) (*Sources,
 			add(&s.Embedded, "embedded ", filepath.Dir(filepath.Join(p.Dir, file)))
 		}
 	}
-	if indexes := filepath.Join(dir, filepath.FromSlash(indexesDir)); exists(indexes) {
-		absolute, err := filepath.Abs(indexes)
-		if err != nil {
-			return nil, err
-		}
-		add(&s.Embedded, "embedded ", absolute)
+	absolute, err := filepath.Abs(filepath.Join(dir, "META-INF"))
+	if err != nil || !exists(absolute) {
+		return s, err
 	}
-	return s, nil
+	return s, filepath.WalkDir(absolute, func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			add(&s.Embedded, "embedded ", name)
+		}
+		return err
+	})
 }

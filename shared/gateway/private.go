@@ -14,6 +14,7 @@ import (
 	"peerless/shared/chaincode"
 	"peerless/shared/collection"
 	"peerless/shared/ledger"
+	"peerless/shared/mango"
 	"peerless/shared/organization"
 	"peerless/shared/simulate"
 	"peerless/shared/wire"
@@ -37,11 +38,15 @@ func (r *run) collection(ctx context.Context, name, collectionName string) (*cha
 	if err != nil {
 		creator = nil
 	}
-	c := &chaincode.Collection{Collection: simulate.Collection{Name: collectionName}}
+	c := &chaincode.Collection{Collection: simulate.Collection{Name: collectionName, Indexes: definition.CollectionIndexes(collectionName)}}
 	c.Read, c.Write = collection.Access(static, creator)
 	if r.Ledger.Keys != nil && slices.Contains(collection.Members(static), r.mspID) {
 		c.Open = func(key string, sealed []byte) ([]byte, error) {
 			return collection.Open(r.Ledger.Keys, r.mspID, ledger.PrivatePlace(r.channel.Name(), name, collectionName, key), sealed)
+		}
+		kept := ledger.PrivateIndexes{Chaincode: name, Collection: collectionName, MSPID: r.mspID, Indexes: c.Indexes, Open: c.Open}
+		c.Entries = func(ctx context.Context, view ledger.View, x *mango.Index) (ledger.PrivateEntries, error) {
+			return r.channel.PrivateIndex(ctx, view, kept, x)
 		}
 	}
 	return c, nil

@@ -7,8 +7,6 @@ import (
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer/lifecycle"
 	"google.golang.org/protobuf/proto"
-
-	"peerless/shared/mango"
 )
 
 // LifecycleNamespace is the namespace of chaincode definitions, Fabric's _lifecycle.
@@ -22,9 +20,9 @@ type Definition struct {
 	InitRequired bool
 	Policy       *peer.ApplicationPolicy
 	Collections  *peer.CollectionConfigPackage // nil if there are none
-	Indexes      []string                      // definitions of the indexes of the public state, each as mango.ParseIndex takes it
+	Indexes      []string                      // definitions of indexes, each as mango.ParseIndex takes it or CollectionIndex makes it
 
-	indexes []*mango.Index // Indexes, of a definition that was read
+	indexSet // Indexes, of a definition that was read
 }
 
 // GetCollections returns the collections, nil also of no definition.
@@ -140,7 +138,8 @@ func ReadDefinition(ctx context.Context, view View, name string) (*Definition, e
 		return nil, err
 	}
 	if item := items[len(items)-1]; item != nil {
-		d.Indexes, d.indexes = parseIndexes(item.Value)
+		d.indexSet = parseIndexes(item.Value)
+		d.Indexes = d.definitions
 	}
 	return d, nil
 }

@@ -41,35 +41,93 @@ func FormatIndexes(definitions []string) ([]byte, error) {
 	return json.Marshal(list)
 }
 
+// indexSet are the indexes of a definition: those of the public state, and of collections by their names. No block fills the latter, whose
+// entries would hold private values in the clear: who queries a collection makes them of its values.
+type indexSet struct {
+	definitions []string
+	public      []*mango.Index
+	private     map[string][]*mango.Index
+}
+
 // parseIndexes reads what FormatIndexes made. A definition that is none, or has the name of an earlier one, is left out: what
 // a transaction wrote cannot be refused any more, and every reader leaves out the same.
-func parseIndexes(raw []byte) (definitions []string, indexes []*mango.Index) {
+func parseIndexes(raw []byte) (set indexSet) {
 	var list []json.RawMessage
 	if json.Unmarshal(raw, &list) != nil {
-		return nil, nil
+		return indexSet{}
 	}
 	for _, d := range list {
-		x, err := mango.ParseIndex(d)
-		if err != nil || slices.ContainsFunc(indexes, func(o *mango.Index) bool { return o.DesignDocument == x.DesignDocument && o.Name == x.Name }) {
-			continue
-		}
-		definitions, indexes = append(definitions, string(d)), append(indexes, x)
+		_ = set.add(string(d))
 	}
-	return definitions, indexes
+	return set
+}
+
+func (s *indexSet) add(definition string) error {
+	collection, x, err := parseIndex([]byte(definition))
+	if err != nil {
+		return err
+	}
+	same := func(o *mango.Index) bool { return o.DesignDocument == x.DesignDocument && o.Name == x.Name }
+	if slices.ContainsFunc(s.private[collection], same) || collection == "" && slices.ContainsFunc(s.public, same) {
+		return fmt.Errorf("there are two indexes by the name %s in the design document %s", x.Name, x.DesignDocument)
+	}
+	s.definitions = append(s.definitions, definition)
+	if collection == "" {
+		s.public = append(s.public, x)
+		return nil
+	}
+	if s.private == nil {
+		s.private = make(map[string][]*mango.Index)
+	}
+	s.private[collection] = append(s.private[collection], x)
+	return nil
+}
+
+// collectionMember is what an index definition has beside CouchDB's members if it is a collection's.
+const collectionMember = "collection"
+
+// CollectionIndex returns the definition of an index as that of a collection's index, as Definition.Indexes has it.
+func CollectionIndex(collection string, definition []byte) (string, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(definition, &members); err != nil {
+		return "", fmt.Errorf("the index is not a JSON object: %w", err)
+	}
+	name, err := json.Marshal(collection)
+	if err != nil {
+		return "", err
+	}
+	members[collectionMember] = name
+	whole, err := json.Marshal(members)
+	return string(whole), err
+}
+
+// parseIndex reads a definition of Definition.Indexes. collection is empty if it is of the public state.
+func parseIndex(definition []byte) (collection string, x *mango.Index, err error) {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(definition, &members) == nil && members[collectionMember] != nil {
+		if err := json.Unmarshal(members[collectionMember], &collection); err != nil || collection == "" {
+			return "", nil, fmt.Errorf("the index's %s is not a name: %s", collectionMember, members[collectionMember])
+		}
+		delete(members, collectionMember)
+		if definition, err = json.Marshal(members); err != nil {
+			return "", nil, err
+		}
+	}
+	x, err = mango.ParseIndex(definition)
+	return collection, x, err
+}
+
+// CollectionIndexes returns the indexes that a definition which was read has of a collection.
+func (d *Definition) CollectionIndexes(collection string) []*mango.Index {
+	return d.private[collection]
 }
 
 // CheckIndexes says what is wrong with index definitions, before they go into a chaincode's definition.
 func CheckIndexes(definitions []string) error {
-	seen := make(map[string]bool)
+	var set indexSet
 	for _, d := range definitions {
-		x, err := mango.ParseIndex([]byte(d))
-		if err != nil {
+		if err := set.add(d); err != nil {
 			return err
-		}
-		if name := IndexNamespace("", x); seen[name] {
-			return fmt.Errorf("there are two indexes by the name %s in the design document %s", x.Name, x.DesignDocument)
-		} else {
-			seen[name] = true
 		}
 	}
 	return nil
@@ -97,8 +155,7 @@ func ReadIndexes(ctx context.Context, view View, chaincode string) ([]*mango.Ind
 	if items[0] == nil {
 		return nil, nil
 	}
-	_, indexes := parseIndexes(items[0].Value)
-	return indexes, nil
+	return parseIndexes(items[0].Value).public, nil
 }
 
 // indexesOf returns the indexes of a namespace.
@@ -116,7 +173,7 @@ func (j *judge) indexes(ctx context.Context, namespace string) ([]*mango.Index, 
 	if err != nil || d == nil {
 		return nil, err
 	}
-	return d.indexes, nil
+	return d.public, nil
 }
 
 // reindex moves a key's entries in the indexes of its namespace. It is called before the update is made.
@@ -179,7 +236,7 @@ func (j *judge) rebuild(ctx context.Context, name string, raw []byte) error {
 	if err != nil {
 		return err
 	}
-	_, indexes := parseIndexes(raw)
+	indexes := parseIndexes(raw).public
 	j.reindexed[name] = indexes
 	for _, x := range was {
 		if !slices.ContainsFunc(indexes, x.Equal) {

@@ -144,13 +144,20 @@ func TestBadIndexDefinitions(t *testing.T) {
 	if err := ledger.CheckIndexes([]string{byOwner, bySize}); err != nil {
 		t.Error(err)
 	}
-	for _, bad := range [][]string{{`{}`}, {byOwner, byOwner}} {
+	private, err := ledger.CollectionIndex("prices", []byte(byOwner))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ledger.CheckIndexes([]string{byOwner, private}); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range [][]string{{`{}`}, {byOwner, byOwner}, {private, private}, {`{"collection":5,"index":{"fields":["a"]}}`}, {`{"collection":"prices"}`}} {
 		if err := ledger.CheckIndexes(bad); err == nil {
 			t.Errorf("%v is taken", bad)
 		}
 	}
 	f := newFixture(t, mem.Config{})
-	f.redefine(2, byOwner, `{"index":5}`, strings.Replace(byOwner, "[\"owner\"]", "[\"size\"]", 1))
+	f.redefine(2, private, byOwner, `{"index":5}`, strings.Replace(byOwner, "[\"owner\"]", "[\"size\"]", 1))
 	f.submit(f.sign(transaction{set: rwset("cc", &kvrwset.KVRWSet{Writes: []*kvrwset.KVWrite{{Key: "a", Value: []byte(`{"owner":"tom"}`)}}})}))
 	f.checkIndexes(byOwner)
 }

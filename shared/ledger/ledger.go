@@ -122,6 +122,7 @@ type Ledger struct {
 	work   sync.WaitGroup // committers
 
 	configs channelconfig.Parser
+	private privateIndexes
 
 	mu       sync.Mutex
 	channels map[string]*Channel // those that were used; an idle one has no goroutine and little memory

@@ -25,7 +25,7 @@ var (
 	ErrNoQuery = errors.New("unsuppored transaction. Queries on pvt data is supported only in a read-only transaction")
 )
 
-// ErrScan: a rich query of private data has looked at MaxRows values and there are more. Such queries have no indexes.
+// ErrScan: a rich query of private data has looked at MaxRows values and there are more, and the entries of an index are not kept.
 var ErrScan = fmt.Errorf("a rich query of private data looks at each value of the collection, at most at %d: read a range of its keys", MaxRows)
 
 // A Collection is one of a chaincode's, as whoever simulates sees it.
@@ -33,6 +33,10 @@ type Collection struct {
 	Name string
 	// Open makes a stored value readable. Nil: the values are not here, but their hashes are.
 	Open func(key string, sealed []byte) ([]byte, error)
+	// Indexes for rich queries, of which there are no entries in the state.
+	Indexes []*mango.Index
+	// Entries returns the entries of one of them that are kept elsewhere, nil if they are not: then all values are looked at. Nil: none is kept.
+	Entries func(ctx context.Context, view ledger.View, x *mango.Index) (ledger.PrivateEntries, error)
 }
 
 // A collection is what a transaction did to the private keys of one collection.
@@ -257,8 +261,8 @@ func (t *Tx) PrivateRange(ctx context.Context, ns string, c Collection, start, e
 	return t.open(ctx, it)
 }
 
-// PrivateQuery opens a rich query of private data, under the terms of PrivateRange. It looks at every value of the collection until it
-// has enough, and no further than at MaxRows: ErrScan.
+// PrivateQuery opens a rich query of private data, under the terms of PrivateRange. Where the entries of an index are not kept it looks
+// at every value of the collection until it has enough, and no further than at MaxRows: ErrScan.
 func (t *Tx) PrivateQuery(ctx context.Context, ns string, c Collection, query string) (*Documents, error) {
 	if err := t.QueryPrivate(); err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/rwset/kvrwset"
 
@@ -25,7 +26,8 @@ type Documents struct {
 	limit int  // documents to return
 	paged bool // the limit is a page's: reaching it is no error
 
-	private *Collection // of private data, which is sealed and so has no indexes
+	private *Collection           // of private data, which is sealed and so has no entries of indexes in the state
+	entries ledger.PrivateEntries // of the plan's index of it; nil: they are not kept
 
 	// Of tx.mu:
 	next     string // where the plan's entries, or the keys, are read on
@@ -99,13 +101,20 @@ func (t *Tx) find(ctx context.Context, d *Documents) (*Documents, error) {
 	}
 	var indexes []*mango.Index
 	var err error
-	if d.private == nil {
+	if d.private != nil {
+		indexes = d.private.Indexes
+	} else {
 		if indexes, err = ledger.ReadIndexes(ctx, t.view, d.ns); err != nil {
 			return nil, t.failed(err)
 		}
 	}
 	if d.plan, err = d.query.Plan(indexes); err != nil {
 		return nil, err
+	}
+	if d.private != nil && d.private.Entries != nil && d.private.Open != nil && d.plan.Index != nil {
+		if d.entries, err = d.private.Entries(ctx, t.view, d.plan.Index); err != nil {
+			return nil, t.failed(err)
+		}
 	}
 	d.tx, d.next, d.skip = t, d.plan.Start, d.query.Skip
 	if d.query.Bookmark != "" {
@@ -219,7 +228,7 @@ func (d *Documents) Close() {
 func (d *Documents) Scanned() (documents int, indexed bool) {
 	d.tx.mu.Lock()
 	defer d.tx.mu.Unlock()
-	return d.scanned, d.plan.Index != nil
+	return d.scanned, d.plan.Index != nil && (d.private == nil || d.entries != nil)
 }
 
 // take returns the next document that matches. It needs tx.mu.
@@ -267,25 +276,31 @@ func (d *Documents) read(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return d.tx.failed(err)
 	}
+	if d.private != nil && d.plan.Index != nil && d.entries == nil {
+		return d.readPrivate(ctx)
+	}
 	limit := nextFetch
 	if d.plan.Sorted && d.limit-d.returned+d.skip < limit && d.scanned == 0 {
 		limit = d.limit - d.returned + d.skip + 1
 	}
-	if d.private != nil {
+	if d.private != nil && d.entries == nil {
 		limit = min(limit, MaxRows-d.scanned+1) // one more, to see whether there are more
 	}
 	namespace := d.ns
 	if d.plan.Index != nil {
 		namespace = d.source()
 	}
-	entries, err := d.tx.view.Range(ctx, namespace, d.next, d.plan.End, limit)
-	if err != nil {
+	var entries []ledger.KV
+	var err error
+	if d.entries != nil {
+		entries = d.entries(d.next, d.plan.End, limit)
+	} else if entries, err = d.tx.view.Range(ctx, namespace, d.next, d.plan.End, limit); err != nil {
 		return d.tx.failed(fmt.Errorf("query of %s: %w", d.ns, err))
 	}
 	if d.last = len(entries) < limit; !d.last {
 		d.next = entries[len(entries)-1].Key + "\x00"
 	}
-	if d.private != nil && d.scanned+len(entries) > MaxRows {
+	if d.private != nil && d.entries == nil && d.scanned+len(entries) > MaxRows {
 		return ErrScan
 	}
 	rows := entries
@@ -316,6 +331,34 @@ func (d *Documents) read(ctx context.Context) error {
 		}
 		d.ready = append(d.ready, document{entries[i].Key, row, doc})
 	}
+	return nil
+}
+
+// readPrivate reads a whole collection and keeps what matches as an index of it would have it.
+func (d *Documents) readPrivate(ctx context.Context) error {
+	for start := ""; !d.last; {
+		rows, err := d.tx.view.Range(ctx, d.ns, start, "", nextFetch)
+		if err != nil {
+			return d.tx.failed(fmt.Errorf("query of %s: %w", d.ns, err))
+		}
+		if d.last = len(rows) < nextFetch; !d.last {
+			start = rows[len(rows)-1].Key + "\x00"
+		}
+		if d.scanned += len(rows); d.scanned > MaxRows {
+			return ErrScan
+		}
+		for _, row := range rows {
+			if row, err = d.private.row(row); err != nil {
+				return d.tx.failed(fmt.Errorf("query of %s: %w", d.ns, err))
+			}
+			doc := mango.ParseDocument(row.Key, row.Item.Value)
+			entry, ok := d.plan.Index.Entry(doc)
+			if ok && entry >= d.next && (d.plan.End == "" || entry < d.plan.End) && d.query.Selector.Match(doc) {
+				d.ready = append(d.ready, document{entry, row, doc})
+			}
+		}
+	}
+	slices.SortFunc(d.ready, func(a, b document) int { return strings.Compare(a.entry, b.entry) })
 	return nil
 }
 

@@ -211,3 +211,60 @@ func TestQueryFields(t *testing.T) {
 	}
 	compare(t, tx, &kvrwset.KVRWSet{Reads: []*kvrwset.KVRead{{Key: "k0001", Version: version(1)}}})
 }
+
+// TestPrivateQuery reads a collection's documents by its indexes, which have no entries: in their order, and only what they keep.
+func TestPrivateQuery(t *testing.T) {
+	t.Parallel()
+	var indexes []*mango.Index
+	for _, definition := range []string{
+		`{"index":{"fields":["size"]},"ddoc":"size","name":"size"}`, `{"index":{"fields":[{"owner":"desc"},{"size":"desc"}]},"ddoc":"owner","name":"owner"}`,
+		`{"index":{"fields":["size"],"partial_filter_selector":{"owner":"amy"}},"ddoc":"amy","name":"amy"}`,
+	} {
+		x, err := mango.ParseIndex([]byte(definition))
+		if err != nil {
+			t.Fatal(err)
+		}
+		indexes = append(indexes, x)
+	}
+	state := simtest.NewState()
+	state.Put(t, ledger.PrivateNamespace("cc", "prices"), "a", `{"owner":"amy","size":3}`, "b", `{"owner":"tom","size":1}`, "c", `{"owner":"amy","size":2}`,
+		"d", `{"owner":"tom"}`, "e", "no JSON", "f", `{"owner":"tom","size":2}`)
+	opened := simulate.Collection{Name: "prices", Indexes: indexes, Open: func(_ string, sealed []byte) ([]byte, error) { return sealed, nil }}
+	for query, want := range map[string]string{
+		`{"selector":{"size":{"$gt":0}},"sort":["size"]}`:                                                  "b c f a",
+		`{"selector":{"size":{"$gte":2,"$lt":3}},"sort":["size"]}`:                                         "c f",
+		`{"selector":{"owner":"tom"},"sort":[{"owner":"desc"},{"size":"desc"}]}`:                           "f b",
+		`{"selector":{"owner":{"$gt":null}},"sort":[{"owner":"desc"},{"size":"desc"}],"skip":1,"limit":2}`: "b a",
+		`{"selector":{"owner":"amy","size":{"$gt":0}},"sort":["size"],"use_index":["amy","amy"]}`:          "c a",
+		`{"selector":{"owner":"tom"}}`:                                                                     "b d f",
+		`{"selector":{"size":2},"fields":["owner"]}`:                                                       "c f",
+		`{"selector":{"size":{"$gt":0}},"sort":["size"],"bookmark":"BOOKMARK OF b"}`:                       "c f a",
+	} {
+		if strings.Contains(query, "BOOKMARK") {
+			first, err := simulate.New(state.View(t), "tx").PrivateQuery(t.Context(), "cc", opened, `{"selector":{"size":{"$gt":0}},"sort":["size"],"limit":1}`)
+			all(t, first, err)
+			mark, err := first.Bookmark(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			query = strings.Replace(query, "BOOKMARK OF b", mark, 1)
+		}
+		it, err := simulate.New(state.View(t), "tx").PrivateQuery(t.Context(), "cc", opened, query)
+		if got := strings.Join(all(t, it, err), " "); got != want {
+			t.Errorf("%s: got %s, want %s", query, got, want)
+		}
+		if scanned, indexed := it.Scanned(); scanned != 6 || indexed {
+			t.Errorf("%s: looked at %d documents, indexed %v; want all 6", query, scanned, indexed)
+		}
+	}
+	var refused *mango.Error
+	if _, err := simulate.New(state.View(t), "tx").PrivateQuery(t.Context(), "cc", opened, `{"selector":{},"sort":["color"]}`); !errors.As(err, &refused) || refused.Code != "no_usable_index" {
+		t.Errorf("a sort without an index: %v", err)
+	}
+	closed := opened
+	closed.Open = nil // a member elsewhere
+	it, err := simulate.New(state.View(t), "tx").PrivateQuery(t.Context(), "cc", closed, `{"selector":{"size":{"$gt":0}},"sort":["size"]}`)
+	if got := all(t, it, err); len(got) != 0 {
+		t.Errorf("without the values: got %v", got)
+	}
+}
