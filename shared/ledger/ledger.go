@@ -68,6 +68,8 @@ type Config struct {
 	MaxQueue int
 	// RerunBudget is how long the simulations that are repeated over a block being cut may take together. Default 100 ms.
 	RerunBudget time.Duration
+	// PrivateEntries is how many entries of indexes of collections are kept in memory in all. Default MaxPrivateEntries.
+	PrivateEntries int
 	// AppendRetries is how often an append whose outcome is unknown is tried again. Default 4.
 	AppendRetries int
 	// RetryPause before the first of them; it doubles each time. Default 10 ms.
@@ -97,6 +99,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxQueue == 0 {
 		c.MaxQueue = 10_000
+	}
+	if c.PrivateEntries == 0 {
+		c.PrivateEntries = MaxPrivateEntries
 	}
 	if c.RerunBudget == 0 {
 		c.RerunBudget = 100 * time.Millisecond

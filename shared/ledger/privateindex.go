@@ -20,8 +20,8 @@ import (
 // values in the clear. The first query reads the whole collection; later ones add what the blocks since then wrote.
 
 const (
-	// MaxPrivateEntries is how many entries of such indexes a ledger keeps in all, of some 150 bytes each. What is over it is not kept: its
-	// queries read the whole collection.
+	// MaxPrivateEntries is how many entries of such indexes a ledger keeps in all, of some 150 bytes each: those of the collections queried
+	// last. One that is over it is not kept, and its queries read the whole collection.
 	MaxPrivateEntries = 1_000_000
 	// privateCatchUp is how many blocks are read to bring an index up to a view. Behind that it is built anew.
 	privateCatchUp = 1000
@@ -47,17 +47,22 @@ type privateIndexes struct {
 
 type privateIndexKey struct{ channel, chaincode, collection, mspID string }
 
-// A privateIndex holds the entries of a collection's indexes. Entries are added and never taken away: a reader compares an entry with
-// the document that it finds.
+// A privateIndex is the indexes of a collection.
 type privateIndex struct {
 	used, counted int // of privateIndexes.mu
 
-	mu        sync.Mutex
+	mu sync.Mutex
+	privateEntries
+}
+
+// privateEntries are entries of a collection's indexes. They are added and never taken away: a reader compares an entry with the document
+// that it finds.
+type privateEntries struct {
 	indexes   []*mango.Index
 	trees     []*btree.BTreeG[KV] // nil: not built, or too large
 	tooLarge  bool
-	documents int                 // when it was built
-	height    uint64              // that it is brought up to
+	documents int                 // when they were built
+	height    uint64              // that they are brought up to
 	touched   map[uint64][]string // by block: hashes of the keys that it wrote
 }
 
@@ -85,7 +90,7 @@ func (c *Channel) PrivateIndex(ctx context.Context, view View, of PrivateIndexes
 	} else if err != nil {
 		return nil, fmt.Errorf("indexes of collection %s of %s: %w", of.Collection, of.Chaincode, err)
 	}
-	if p.tooLarge = !all.count(p, p.size()); p.tooLarge {
+	if p.tooLarge = p.tooLarge || !all.count(p, p.size(), c.ledger.PrivateEntries); p.tooLarge {
 		p.trees = nil
 	}
 	i := slices.IndexFunc(p.indexes, x.Equal)
@@ -124,12 +129,12 @@ func (all *privateIndexes) use(key privateIndexKey) *privateIndex {
 }
 
 // count notes how many entries an index has, lets go of those used least lately until all are few enough, and reports whether it fits.
-func (all *privateIndexes) count(p *privateIndex, entries int) bool {
+func (all *privateIndexes) count(p *privateIndex, entries, limit int) bool {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	all.entries += entries - p.counted
 	p.counted = entries
-	for all.entries > MaxPrivateEntries {
+	for all.entries > limit {
 		var oldest privateIndexKey
 		for key, other := range all.kept {
 			if other != p && other.counted > 0 && (all.kept[oldest] == nil || other.used < all.kept[oldest].used) {
@@ -166,7 +171,7 @@ func (c *Channel) bring(ctx context.Context, p *privateIndex, view View, of Priv
 	case same && p.trees != nil && height < p.height:
 		return p.older(ctx, view, of)
 	case !same || p.trees == nil || height > p.height+privateCatchUp || p.size() > (2*p.documents+1000)*len(p.indexes):
-		return p.build(ctx, view, of)
+		return p.build(ctx, view, of, c.ledger.PrivateEntries)
 	}
 	for ; p.height < height; p.height++ {
 		hashes, err := c.wroteTo(ctx, of, p.height)
@@ -199,9 +204,9 @@ func (p *privateIndex) older(ctx context.Context, view View, of PrivateIndexes) 
 	return nil
 }
 
-// build reads a view's whole collection.
-func (p *privateIndex) build(ctx context.Context, view View, of PrivateIndexes) error {
-	*p = privateIndex{used: p.used, counted: p.counted, indexes: of.Indexes, height: view.Savepoint(), touched: make(map[uint64][]string)}
+// build reads a view's whole collection, unless it has more entries than the limit.
+func (p *privateIndex) build(ctx context.Context, view View, of PrivateIndexes, limit int) error {
+	p.privateEntries = privateEntries{indexes: of.Indexes, height: view.Savepoint(), touched: make(map[uint64][]string)}
 	trees := make([]*btree.BTreeG[KV], len(of.Indexes))
 	for i := range trees {
 		trees[i] = btree.NewBTreeG(func(a, b KV) bool { return a.Key < b.Key })
@@ -212,7 +217,7 @@ func (p *privateIndex) build(ctx context.Context, view View, of PrivateIndexes) 
 			return err
 		}
 		p.documents += len(rows)
-		if p.tooLarge = p.documents*len(trees) > MaxPrivateEntries; p.tooLarge {
+		if p.tooLarge = p.documents*len(trees) > limit; p.tooLarge {
 			return nil
 		}
 		if err := enter(trees, of, rows); err != nil {

@@ -29,11 +29,13 @@ import (
 
 // privateNode is a node on a disk with the probe and its collections, and what an attacker looks at.
 type privateNode struct {
-	*testing.T
+	testing.TB
 	dir   string
 	log   lockedBuffer
 	store *pebble.Store
 	node  *node.Node
+
+	config ledger.Config
 }
 
 type lockedBuffer struct {
@@ -54,7 +56,7 @@ func (p *privateNode) open() {
 		p.Fatal(err)
 	}
 	logger := slog.New(slog.NewTextHandler(&p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	if p.node, err = node.Open(node.Config{Store: p.store, Data: p.dir, Logger: logger}); err != nil {
+	if p.node, err = node.Open(node.Config{Store: p.store, Data: p.dir, Logger: logger, LedgerConfig: p.config}); err != nil {
 		p.Fatal(err)
 	}
 }
@@ -178,7 +180,7 @@ const (
 // and in every file, while the node runs, after it was closed, and after values were purged or expired.
 func TestPrivateDataIsPrivate(t *testing.T) {
 	t.Parallel()
-	p := &privateNode{T: t, dir: t.TempDir()}
+	p := &privateNode{TB: t, dir: t.TempDir()}
 	p.open()
 	if err := p.node.CreateChannel(t.Context(), "main", []string{"AMSP", "BMSP"}); err != nil {
 		t.Fatal(err)
@@ -272,7 +274,7 @@ func TestPrivateDataIsPrivate(t *testing.T) {
 // TestPrivateDataOfClients has a client's transaction endorsed, starts the node again, and submits it: the private set is found.
 func TestPrivateDataOfClients(t *testing.T) {
 	t.Parallel()
-	p := &privateNode{T: t, dir: t.TempDir()}
+	p := &privateNode{TB: t, dir: t.TempDir()}
 	p.open()
 	if err := p.node.CreateChannel(t.Context(), "main", []string{"AMSP", "BMSP"}); err != nil {
 		t.Fatal(err)

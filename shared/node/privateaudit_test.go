@@ -80,7 +80,7 @@ func TestPrivateAudit(t *testing.T) {
 	if _, err := n.DeployInProcess(t.Context(), "main", probe.New(), gateway.Definition{Name: "probe", Policy: "OR('AMSP.peer')", Collections: collections}); err != nil {
 		t.Fatal(err)
 	}
-	p := &privateNode{T: t, node: n}
+	p := &privateNode{TB: t, node: n}
 	p.submit("AMSP", `[{"op":"PutPrivateData","collection":"own","key":"kept","value":"one"}, {"op":"PutPrivateData","collection":"own","key":"also","value":"two"},
 		{"op":"PutPrivateData","collection":"own","key":"deleted","value":"x"}, {"op":"PutPrivateData","collection":"own","key":"purged","value":"x"},
 		{"op":"PutPrivateData","collection":"brief","key":"expired","value":"x"}]`, nil)
