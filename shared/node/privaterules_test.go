@@ -56,7 +56,7 @@ func TestRequiredPeerCount(t *testing.T) {
 		{"name": "alone", "policy": "OR('AMSP.member')", "requiredPeerCount": 1},
 		{"name": "away", "policy": "OR('AMSP.member','CMSP.member')", "requiredPeerCount": 1},
 		{"name": "all", "policy": "OR('AMSP.member','BMSP.member','CMSP.member')", "requiredPeerCount": 2, "maxPeerCount": 3}]`)
-	p := &privateNode{T: t, node: n}
+	p := &privateNode{TB: t, node: n}
 	for _, c := range []struct {
 		mspID, collection string
 		required, known   int // of an error
