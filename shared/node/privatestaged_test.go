@@ -57,7 +57,7 @@ func (p *privateNode) submitEnvelope(txID string, envelope *common.Envelope) {
 func stagedNode(t *testing.T, hook func(mem.Write) mem.Outcome) (*privateNode, *mem.Store) {
 	t.Helper()
 	store := mem.New(mem.Config{Hook: hook, Staged: ledger.StagedLimits{Channel: 250_000, Total: 250_000}})
-	p := &privateNode{T: t, node: open(t, store, "")}
+	p := &privateNode{TB: t, node: open(t, store, "")}
 	t.Cleanup(func() { closed(t, p.node) })
 	if err := p.node.CreateChannel(t.Context(), "main", []string{"AMSP", "BMSP"}); err != nil {
 		t.Fatal(err)
