@@ -57,7 +57,7 @@ func newPlatform(tb testing.TB, store ledger.Store, contract shim.Chaincode, con
 	orderer, err := organizations.Orderer()
 	must(err)
 	config.Organizations = organizations
-	config.Ledger, err = ledger.Open(ledger.Config{Store: store, Signer: orderer.Orderer(), RetryPause: time.Millisecond})
+	config.Ledger, err = ledger.Open(ledger.Config{Store: store, Signer: orderer.Orderer(), Keys: organizations, RetryPause: time.Millisecond})
 	must(err)
 	host, err := chaincode.StartInProcess("cc", contract, chaincode.Config{})
 	must(err)
