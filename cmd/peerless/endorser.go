@@ -63,7 +63,7 @@ The platform is told where it is by the file of peerless apply:
 
 It has no private data: a contract that reads values of a collection fails here, as on a Fabric peer without them.`,
 		Example: `  peerless endorser --organization Org2MSP --msp crypto/org2/peer/msp --from 127.0.0.1:7051 --channel trade --chaincode asset=contracts/asset --data /var/lib/org2`,
-		Args: arguments(0, 0, "no arguments"),
+		Args:    arguments(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := config.check(); err != nil {
 				return &usageError{cmd.CommandPath(), err.Error()}

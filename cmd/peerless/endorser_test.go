@@ -18,9 +18,11 @@ import (
 	gatewayclient "github.com/hyperledger/fabric-gateway/pkg/client"
 	"github.com/hyperledger/fabric-gateway/pkg/identity"
 	gatewaypb "github.com/hyperledger/fabric-protos-go-apiv2/gateway"
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer/lifecycle"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"peerless/shared/api/client"
 	network "peerless/shared/conformance/remote"
@@ -263,6 +265,9 @@ func TestEndorser(t *testing.T) {
 		t.Errorf("a contract's error: %v", explainStatus(err))
 	}
 
+	t.Log("it endorses its organisation's approval of a definition, and the commit")
+	c.define()
+
 	t.Log("a lagging endorser is waited for")
 	c.must(c.endorser.Process.Signal(syscall.SIGSTOP))
 	for i := range 20 {
@@ -359,6 +364,35 @@ func TestEndorser(t *testing.T) {
 		if out, err := c.command("peer", data).CombinedOutput(); err == nil || !strings.Contains(string(out), want) {
 			t.Errorf("with --data %s: %v\n%s", data, err, out)
 		}
+	}
+}
+
+// define defines a chaincode that the platform cannot define alone: the second organisation's administrator approves it, which only its
+// own endorser signs; the platform approves for the first, and commits, which both endorse.
+func (c *consortium) define() {
+	c.t.Helper()
+	certificate, key, err := c.authority.Issue(msp.IssueRequest{CommonName: "admin", Role: msp.RoleAdmin})
+	c.must(err)
+	contract := c.contractOf("_lifecycle", "Org2MSP", certificate, key)
+	args, err := proto.Marshal(&lifecycle.ApproveChaincodeDefinitionForMyOrgArgs{Name: "second", Version: "1", Sequence: 1})
+	c.must(err)
+	deploy := func() (string, error) {
+		out, err := exec.Command(c.program, "deploy", filepath.Join(toolbox.Root(), "contracts", "assettransfer"), "--name", "second", "--version", "1",
+			"--channel", "trade", "--url", c.platform.URL, "--key", c.platform.Key).CombinedOutput()
+		return string(out), err
+	}
+	if out, err := deploy(); err == nil || !strings.Contains(out, "is approved by Org1MSP and awaits Org2MSP") {
+		c.t.Errorf("deploy before the other approves: %v\n%s", err, out)
+	}
+	if _, err := contract.Submit("ApproveChaincodeDefinitionForMyOrg", gatewayclient.WithBytesArguments(args), gatewayclient.WithEndorsingOrganizations("Org2MSP")); err != nil {
+		c.t.Errorf("approve: %v: %s", err, explainStatus(err))
+	}
+	if out, err := deploy(); err != nil {
+		c.t.Errorf("deploy after the other approved: %v\n%s", err, out)
+	}
+	shown, err := c.client().Chaincode(c.t.Context(), "trade", "second")
+	if err != nil || shown.Version != "1" || shown.Sequence != 1 {
+		c.t.Errorf("defined: %+v, %v", shown, err)
 	}
 }
 
