@@ -26,7 +26,7 @@ var (
 )
 
 // ErrScan: a rich query of private data has looked at MaxRows values and there are more, and the entries of an index are not kept.
-var ErrScan = fmt.Errorf("a rich query of private data looks at each value of the collection, at most at %d: read a range of its keys", MaxRows)
+var ErrScan = fmt.Errorf("a rich query of private data looks at each value of the collection, at most at %d: read a range of its keys, or give the package an index that serves it", MaxRows)
 
 // A Collection is one of a chaincode's, as whoever simulates sees it.
 type Collection struct {
