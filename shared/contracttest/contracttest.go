@@ -56,6 +56,8 @@ type Options struct {
 	Policy string
 	// Collections of private data that the contract has, in Fabric's JSON. Default: none but the implicit ones.
 	Collections string
+	// InitRequired: the contract answers nothing until Init was called.
+	InitRequired bool
 }
 
 // A Ledger is a channel with a chaincode, and the user who calls it. It may be used by several goroutines; as with testing, only
@@ -91,7 +93,7 @@ func (o Options) New(t TB, contract any, more ...any) *Ledger {
 		t.Fatalf("contracttest: %v", err)
 	}
 	l := &Ledger{network: n, t: t, mspID: o.Organizations[0], user: DefaultUser}
-	if err := l.deploy(o.Chaincode, o.Policy, o.Collections, append([]any{contract}, more...)); err != nil {
+	if err := l.deploy(gateway.Definition{Name: o.Chaincode, Policy: o.Policy, InitRequired: o.InitRequired}, o.Collections, append([]any{contract}, more...)); err != nil {
 		t.Fatalf("contracttest: deploy %s: %v", o.Chaincode, err)
 	}
 	return l.Chaincode(o.Chaincode)
@@ -101,7 +103,7 @@ func (o Options) New(t TB, contract any, more ...any) *Ledger {
 // policy is the majority of the organisations.
 func (l *Ledger) Deploy(name, policy string, contracts ...any) *Ledger {
 	l.t.Helper()
-	if err := l.deploy(name, policy, "", contracts); err != nil {
+	if err := l.deploy(gateway.Definition{Name: name, Policy: policy}, "", contracts); err != nil {
 		l.t.Fatalf("contracttest: deploy %s: %v", name, err)
 	}
 	return l.Chaincode(name)
@@ -248,9 +250,9 @@ func (n *network) close(t TB) {
 }
 
 // deploy starts a chaincode in this process and defines it on the channel.
-func (n *network) deploy(name, policy, collections string, contracts []any) error {
-	private, err := collection.Parse([]byte(collections))
-	if err != nil {
+func (n *network) deploy(d gateway.Definition, collections string, contracts []any) (err error) {
+	d.Version = "1.0"
+	if d.Collections, err = collection.Parse([]byte(collections)); err != nil {
 		return err
 	}
 	contract, err := chaincodeOf(contracts)
@@ -261,14 +263,14 @@ func (n *network) deploy(name, policy, collections string, contracts []any) erro
 	if err != nil {
 		return err
 	}
-	host, err := chaincode.StartInProcess(name, contract, chaincode.Config{Logger: n.log.logger()})
+	host, err := chaincode.StartInProcess(d.Name, contract, chaincode.Config{Logger: n.log.logger()})
 	if err != nil {
 		return err
 	}
-	if err := n.hosts.add(name, host); err != nil {
+	if err := n.hosts.add(d.Name, host); err != nil {
 		return errors.Join(err, host.Close())
 	}
-	_, err = n.gateway.Define(context.Background(), n.channel, admin, gateway.Definition{Name: name, Version: "1.0", Policy: policy, Collections: private})
+	_, err = n.gateway.Define(context.Background(), n.channel, admin, d)
 	return err
 }
 

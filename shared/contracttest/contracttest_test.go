@@ -261,8 +261,19 @@ func TestNoReadOfOwnWrites(t *testing.T) {
 	if r := l.MustSubmit("twice", "k"); r.String() != "new" {
 		t.Errorf("it saw %q, want what the first call wrote", r)
 	}
+}
+
+func TestInit(t *testing.T) {
+	t.Parallel()
+	l := contracttest.Options{InitRequired: true}.New(t, counter{})
+	if r := l.Submit("twice", "k"); r.Err == nil || !strings.Contains(r.Err.Error(), "must call as init first") {
+		t.Errorf("before Init: %v", r.Err)
+	}
 	if r := l.Init("", "k", "begun"); r.Err != nil || r.String() != "initialised" || string(l.State("k")) != "begun" {
 		t.Errorf("init gave %q, %v, and left %q", r, r.Err, l.State("k"))
+	}
+	if r := l.MustSubmit("twice", "k"); r.String() != "begun" {
+		t.Errorf("it saw %q, want what Init wrote", r)
 	}
 }
 

@@ -127,7 +127,7 @@ func (l *Ledger) Endorse(function string, args ...any) *Endorsed {
 	return l.endorse(false, function, args)
 }
 
-// Init runs the chaincode's Init, where Submit runs its Invoke, and commits what it wrote.
+// Init runs the chaincode's Init, where Submit runs its Invoke, and commits what it wrote: once, on a ledger with Options.InitRequired.
 func (l *Ledger) Init(function string, args ...any) *Result {
 	l.t.Helper()
 	return l.Commit(l.endorse(true, function, args))[0]
