@@ -98,7 +98,7 @@ func (h *handler) run(ctx context.Context, request *invocation.Request, p *invoc
 		ctx, cancel = context.WithTimeout(ctx, p.Time.Duration())
 		defer cancel()
 	}
-	state := &definitions{View: h.views.view(request.State, request.Channel, p.Height), chaincode: request.Chaincode, indexes: p.Indexes}
+	state := &definitions{View: h.views.view(request.State, request.Channel, p.Height), chaincode: request.Chaincode, indexes: p.Indexes, layout: p.IndexLayout}
 	view := newObserved(ledger.LayOver(state, invocation.ParseLayers(request.Chaincode, p.Layers)))
 	tx := simulate.New(view, proposal.TxID)
 	tx.SetAccess(simulate.Access(p.Access))

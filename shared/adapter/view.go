@@ -15,6 +15,7 @@ type definitions struct {
 	ledger.View
 	chaincode string
 	indexes   []byte
+	layout    []byte
 }
 
 func (d *definitions) Get(ctx context.Context, namespace string, keys []string) ([]*ledger.Item, error) {
@@ -23,8 +24,11 @@ func (d *definitions) Get(ctx context.Context, namespace string, keys []string) 
 	}
 	items := make([]*ledger.Item, len(keys))
 	for i, key := range keys {
-		if key == ledger.IndexesKey(d.chaincode) && len(d.indexes) > 0 {
+		switch {
+		case key == ledger.IndexesKey(d.chaincode) && len(d.indexes) > 0:
 			items[i] = &ledger.Item{Value: d.indexes}
+		case key == ledger.LayoutKey(d.chaincode) && len(d.layout) > 0:
+			items[i] = &ledger.Item{Value: d.layout}
 		}
 	}
 	return items, nil

@@ -205,7 +205,11 @@ const scanLogged = 1000
 
 // endScan closes a rich query, and says so if it looked at many documents for want of an index.
 func (e *execution) endScan(it *simulate.Documents) {
-	if documents, indexed := it.Scanned(); !indexed && documents >= scanLogged {
+	documents, indexed := it.Scanned()
+	if x := it.Awaited(); x != nil {
+		e.session.config.Logger.Info("a rich query looked at every document: its index is still being built, with each block that has transactions of the chaincode",
+			"channel", e.inv.Channel, "chaincode", e.inv.Chaincode, "tx", e.inv.Proposal.TxID, "documents", documents, "index", x.DesignDocument+"/"+x.Name)
+	} else if !indexed && documents >= scanLogged {
 		e.session.config.Logger.Info("a rich query looked at every document: an index of the fields that it selects by would spare that",
 			"channel", e.inv.Channel, "chaincode", e.inv.Chaincode, "tx", e.inv.Proposal.TxID, "documents", documents)
 	}

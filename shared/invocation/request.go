@@ -60,10 +60,11 @@ type Proposal struct {
 	Access
 	Calls Calls `json:"calls,omitempty"` // those that were answered, in order
 
-	// Of rich queries: the definitions of the chaincode's indexes, as the lifecycle namespace has them; or that there are none,
-	// as on a peer with LevelDB.
-	Indexes []byte `json:"indexes,omitempty"`
-	LevelDB bool   `json:"levelDB,omitempty"`
+	// Of rich queries: the definitions of the chaincode's indexes that hold every document, as the lifecycle namespace has them; its
+	// record of those that do not yet, which who does not know it does without; or that there are none, as on a peer with LevelDB.
+	Indexes     []byte `json:"indexes,omitempty"`
+	IndexLayout []byte `json:"indexLayout,omitempty"`
+	LevelDB     bool   `json:"levelDB,omitempty"`
 }
 
 // Millis is a time in milliseconds.

@@ -22,7 +22,9 @@ type Definition struct {
 	Collections  *peer.CollectionConfigPackage // nil if there are none
 	Indexes      []string                      // definitions of indexes, each as mango.ParseIndex takes it or CollectionIndex makes it
 
-	indexSet // Indexes, of a definition that was read
+	indexSet             // Indexes, of a definition that was read
+	layout      layout   // of the indexes of a definition that was read
+	layoutSince *Version // of its record, nil if there is none
 }
 
 // GetCollections returns the collections, nil also of no definition.
@@ -118,9 +120,12 @@ func DefinitionKeys(name string) []string {
 	return append(FabricDefinitionKeys(name), IndexesKey(name))
 }
 
+// definitionState returns the keys of a definition and of what follows from it.
+func definitionState(name string) []string { return append(DefinitionKeys(name), LayoutKey(name)) }
+
 // ReadDefinition returns the definition of a chaincode, nil if the channel has none.
 func ReadDefinition(ctx context.Context, view View, name string) (*Definition, error) {
-	items, err := view.Get(ctx, LifecycleNamespace, DefinitionKeys(name))
+	items, err := view.Get(ctx, LifecycleNamespace, definitionState(name))
 	if err != nil {
 		return nil, fmt.Errorf("read definition of %s: %w", name, err)
 	}
@@ -137,9 +142,13 @@ func ReadDefinition(ctx context.Context, view View, name string) (*Definition, e
 	if err != nil {
 		return nil, err
 	}
-	if item := items[len(items)-1]; item != nil {
-		d.indexSet = parseIndexes(item.Value)
+	indexes, record := items[len(items)-2], items[len(items)-1]
+	if indexes != nil {
+		d.indexSet = parseIndexes(indexes.Value)
 		d.Indexes = d.definitions
+	}
+	if d.layout = layoutOf(indexes, record); record != nil {
+		d.layoutSince = &record.Version
 	}
 	return d, nil
 }

@@ -8,13 +8,15 @@ import (
 	"strings"
 
 	"peerless/shared/mango"
-	"peerless/shared/wire"
 )
 
-// Indexes for rich queries. A chaincode's definition names them, in a field of the lifecycle namespace that Fabric does not have,
-// and the block that changes the definition fills them. From then on each block's batch holds what it does to their entries, so
-// that they are as old as the state beside them, whatever interrupts an Apply. They follow from the chain: an audit compares
-// them too.
+// Indexes for rich queries. A chaincode's definition names them, in a field of the lifecycle namespace that Fabric does not have. Each
+// block's batch holds what it does to their entries, so that they are as old as the state beside them, whatever interrupts an Apply.
+// They follow from the chain: an audit compares them too.
+//
+// A definition that adds indexes or takes them away begins to move the chaincode's documents from the old indexes to the new ones, in
+// the order of their keys: indexStep documents with the block that has the definition, and with each later one that has a valid
+// transaction of the chaincode (file layout.go). Until all are moved a query uses the indexes that both definitions have.
 //
 // An index has a namespace of its own, which no transaction can write: the key is the entry (mango.Index.Entry), the value the
 // document's key.
@@ -44,8 +46,9 @@ func FormatIndexes(definitions []string) ([]byte, error) {
 // indexSet are the indexes of a definition: those of the public state, and of collections by their names. No block fills the latter, whose
 // entries would hold private values in the clear: who queries a collection makes them of its values.
 type indexSet struct {
-	definitions []string
+	definitions []string // of all
 	public      []*mango.Index
+	publicRaw   []string // their definitions
 	private     map[string][]*mango.Index
 }
 
@@ -73,7 +76,7 @@ func (s *indexSet) add(definition string) error {
 	}
 	s.definitions = append(s.definitions, definition)
 	if collection == "" {
-		s.public = append(s.public, x)
+		s.public, s.publicRaw = append(s.public, x), append(s.publicRaw, definition)
 		return nil
 	}
 	if s.private == nil {
@@ -146,41 +149,66 @@ func DecodeIndexes(raw []byte) ([]string, error) {
 	return definitions, CheckIndexes(definitions)
 }
 
-// ReadIndexes returns the indexes of a chaincode's public state.
-func ReadIndexes(ctx context.Context, view View, chaincode string) ([]*mango.Index, error) {
-	items, err := view.Get(ctx, LifecycleNamespace, []string{IndexesKey(chaincode)})
+// ReadIndexes returns the indexes of a chaincode's public state, and those that do not hold every document yet.
+func ReadIndexes(ctx context.Context, view View, chaincode string) (usable, building []*mango.Index, err error) {
+	l, err := readLayout(ctx, view, chaincode)
+	if err != nil {
+		return nil, nil, err
+	}
+	usable = l.complete()
+	return usable, without(l[0].indexes, usable), nil
+}
+
+// IndexState returns a chaincode's indexes that hold every document as the lifecycle namespace would have them, and its record of
+// those that do not, for a reader who cannot see that namespace; nil where there are none.
+func IndexState(ctx context.Context, view View, chaincode string) (usable, layout []byte, err error) {
+	l, err := readLayout(ctx, view, chaincode)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(l) > 1 {
+		if layout, err = l.format(); err != nil {
+			return nil, nil, err
+		}
+	}
+	complete := l.complete()
+	var definitions []string
+	for i, x := range l[0].indexes {
+		if slices.ContainsFunc(complete, x.Equal) {
+			definitions = append(definitions, l[0].raw[i])
+		}
+	}
+	if len(definitions) > 0 {
+		usable, err = FormatIndexes(definitions)
+	}
+	return usable, layout, err
+}
+
+func readLayout(ctx context.Context, view View, chaincode string) (layout, error) {
+	items, err := view.Get(ctx, LifecycleNamespace, []string{IndexesKey(chaincode), LayoutKey(chaincode)})
 	if err != nil {
 		return nil, fmt.Errorf("read indexes of %s: %w", chaincode, err)
 	}
-	if items[0] == nil {
-		return nil, nil
+	l := layoutOf(items[0], items[1])
+	if items[0] != nil && items[0].Version.Block >= view.Savepoint() {
+		// Of a block that may be applied in part: how far its indexes are is not known.
+		l = layout{l[0], {}}
 	}
-	return parseIndexes(items[0].Value).public, nil
+	return l, nil
 }
 
-// indexesOf returns the indexes of a namespace.
-type indexesOf func(ctx context.Context, namespace string) ([]*mango.Index, error)
-
-// indexes returns those of a chaincode's namespace as the block so far leaves them.
-func (j *judge) indexes(ctx context.Context, namespace string) ([]*mango.Index, error) {
-	if indexes, ok := j.reindexed[namespace]; ok {
-		return indexes, nil
-	}
-	if strings.HasPrefix(namespace, "_") || strings.Contains(namespace, "$$") {
-		return nil, nil
-	}
-	d, err := j.definition(ctx, namespace)
-	if err != nil || d == nil {
-		return nil, err
-	}
-	return d.public, nil
-}
+// layoutsOf returns the layout of a namespace's indexes, nil if it can have none.
+type layoutsOf func(ctx context.Context, namespace string) (layout, error)
 
 // reindex moves a key's entries in the indexes of its namespace. It is called before the update is made.
 func (u *updates) reindex(ctx context.Context, before *reader, next update) error {
-	indexes, err := u.indexes(ctx, next.namespace)
-	if err != nil || len(indexes) == 0 {
+	layout, err := u.layouts(ctx, next.namespace)
+	if err != nil {
 		return err
+	}
+	indexes := layout.at(next.key)
+	if len(indexes) == 0 {
+		return nil
 	}
 	var current *Item
 	if up, ok := u.get(next.stateKey); ok {
@@ -207,77 +235,4 @@ func entry(x *mango.Index, key string, item *Item) (string, bool) {
 		return "", false
 	}
 	return x.Entry(mango.ParseDocument(key, item.Value))
-}
-
-// buildIndexes empties and fills the indexes that a valid transaction's change of a definition takes away and adds. It costs a
-// write for every document of the chaincode, in this one block.
-func (j *judge) buildIndexes(ctx context.Context, set *wire.RWSet) error {
-	for i := range set.Namespaces {
-		ns := &set.Namespaces[i]
-		if ns.Namespace != LifecycleNamespace {
-			continue
-		}
-		for _, w := range ns.KV.GetWrites() {
-			name, ok := strings.CutSuffix(strings.TrimPrefix(w.Key, "namespaces/fields/"), "/Indexes")
-			if !ok || w.Key != IndexesKey(name) {
-				continue
-			}
-			if err := j.rebuild(ctx, name, w.Value); err != nil {
-				return fmt.Errorf("indexes of chaincode %s: %w", name, err)
-			}
-		}
-	}
-	return nil
-}
-
-// rebuild makes a chaincode's indexes what the definitions say. One whose definition stays as it is is left alone.
-func (j *judge) rebuild(ctx context.Context, name string, raw []byte) error {
-	was, err := j.indexes(ctx, name)
-	if err != nil {
-		return err
-	}
-	indexes := parseIndexes(raw).public
-	j.reindexed[name] = indexes
-	for _, x := range was {
-		if !slices.ContainsFunc(indexes, x.Equal) {
-			namespace := IndexNamespace(name, x)
-			err := j.each(ctx, namespace, func(row KV) {
-				j.updates.keys.Set(update{stateKey: stateKey{namespace, row.Key}, tx: j.position})
-			})
-			if err != nil {
-				return err
-			}
-		}
-	}
-	fresh := slices.DeleteFunc(slices.Clone(indexes), func(x *mango.Index) bool { return slices.ContainsFunc(was, x.Equal) })
-	if len(fresh) == 0 {
-		return nil
-	}
-	version := Version{j.updates.number, j.position}
-	return j.each(ctx, name, func(row KV) {
-		for _, x := range fresh {
-			if key, ok := entry(x, row.Key, row.Item); ok {
-				j.updates.keys.Set(update{stateKey: stateKey{IndexNamespace(name, x), key}, tx: j.position,
-					item: &Item{Value: []byte(row.Key), Version: version}})
-			}
-		}
-	})
-}
-
-// each calls visit for the rows of a namespace as the block so far leaves them.
-func (j *judge) each(ctx context.Context, namespace string, visit func(KV)) error {
-	over := &overlay{View: j.view, updates: j.updates.snapshot()}
-	for start := ""; ; {
-		rows, err := over.Range(ctx, namespace, start, "", rangePage)
-		if err != nil {
-			return err
-		}
-		for _, row := range rows {
-			visit(row)
-		}
-		if len(rows) < rangePage {
-			return nil
-		}
-		start = rows[len(rows)-1].Key + "\x00"
-	}
 }

@@ -2,8 +2,10 @@ package ledger_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,6 +37,19 @@ func (f *fixture) redefine(sequence int64, indexes ...string) {
 	s := f.sign(transaction{chaincode: ledger.LifecycleNamespace, endorsers: []string{"Org1MSP", "Org2MSP"}, set: rwset(ledger.LifecycleNamespace, set)})
 	if v := f.submit(s); v.Code != peer.TxValidationCode_VALID {
 		f.t.Fatalf("define cc again: %s", v.Code)
+	}
+}
+
+// undefine commits the end of cc's definition.
+func (f *fixture) undefine() {
+	f.t.Helper()
+	set := &kvrwset.KVRWSet{}
+	for _, key := range ledger.DefinitionKeys("cc") {
+		set.Writes = append(set.Writes, &kvrwset.KVWrite{Key: key, IsDelete: true})
+	}
+	s := f.sign(transaction{chaincode: ledger.LifecycleNamespace, endorsers: []string{"Org1MSP", "Org2MSP"}, set: rwset(ledger.LifecycleNamespace, set)})
+	if v := f.submit(s); v.Code != peer.TxValidationCode_VALID {
+		f.t.Fatalf("undefine cc: %s", v.Code)
 	}
 }
 
@@ -160,4 +175,127 @@ func TestBadIndexDefinitions(t *testing.T) {
 	f.redefine(2, private, byOwner, `{"index":5}`, strings.Replace(byOwner, "[\"owner\"]", "[\"size\"]", 1))
 	f.submit(f.sign(transaction{set: rwset("cc", &kvrwset.KVRWSet{Writes: []*kvrwset.KVWrite{{Key: "a", Value: []byte(`{"owner":"tom"}`)}}})}))
 	f.checkIndexes(byOwner)
+}
+
+// usable compares the indexes that are usable with what the documents say, and returns their names and those being built.
+func (f *fixture) usable() (usable, building []string) {
+	f.t.Helper()
+	view, err := f.channel.View(context.Background())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer view.Close()
+	ready, unready, err := ledger.ReadIndexes(context.Background(), view, "cc")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, x := range ready {
+		usable = append(usable, x.Name)
+	}
+	for _, x := range unready {
+		building = append(building, x.Name)
+	}
+	raw, _, err := ledger.IndexState(context.Background(), view, "cc")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	var definitions []json.RawMessage
+	if raw != nil {
+		if err := json.Unmarshal(raw, &definitions); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	if len(definitions) != len(ready) {
+		f.t.Errorf("%d definitions of %d usable indexes", len(definitions), len(ready))
+	}
+	for _, d := range definitions {
+		f.checkIndexes(string(d))
+	}
+	return usable, building
+}
+
+// TestIndexesInSteps changes the indexes of more documents than a block moves, while they change: also before an earlier change is
+// through. What is usable is whole at every time, and what is left at the end is what the last definition says.
+func TestIndexesInSteps(t *testing.T) {
+	t.Parallel()
+	const documents, step = 3_300, 1000
+	for _, config := range []mem.Config{{}, {SeparateApply: true, Loose: true}} {
+		t.Run(fmt.Sprintf("loose=%v", config.Loose), func(t *testing.T) {
+			t.Parallel()
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			random := rand.New(rand.NewPCG(seed, 0))
+			f := newFixture(t, config)
+			document := func(i int) *kvrwset.KVWrite {
+				return &kvrwset.KVWrite{Key: fmt.Sprintf("k%04d", i), Value: fmt.Appendf(nil, `{"owner":%q,"size":%d,"color":%q}`, []string{"tom", "ann"}[random.IntN(2)], random.IntN(50), []string{"blue", "red"}[random.IntN(2)])}
+			}
+			all := &kvrwset.KVRWSet{}
+			for i := range documents {
+				all.Writes = append(all.Writes, document(i))
+			}
+			f.submit(f.sign(transaction{set: rwset("cc", all)}))
+			write := func() {
+				set := &kvrwset.KVRWSet{}
+				var keys []int
+				for range 20 {
+					keys = append(keys, random.IntN(documents+100))
+				}
+				slices.Sort(keys)
+				for _, i := range slices.Compact(keys) {
+					w := document(i)
+					if random.IntN(4) == 0 {
+						w.Value, w.IsDelete = nil, true
+					}
+					set.Writes = append(set.Writes, w)
+				}
+				f.submit(f.sign(transaction{set: rwset("cc", set)}))
+			}
+			expect := func(when, usable, building string) {
+				t.Helper()
+				ready, unready := f.usable()
+				if fmt.Sprint(ready) != usable || fmt.Sprint(unready) != building {
+					t.Errorf("%s: usable %v, being built %v, want %s and %s", when, ready, unready, usable, building)
+				}
+			}
+			f.redefine(2, byOwner)
+			for i := range documents / step {
+				expect(fmt.Sprint("block ", i), "[]", "[owner]")
+				write()
+			}
+			expect("the first is built", "[owner]", "[]")
+			f.redefine(3, byOwner, bySize)
+			write()
+			expect("the second is begun", "[owner]", "[size]")
+			f.redefine(4, bySize, blue)
+			expect("two at once", "[]", "[size blue]")
+			write()
+			f.redefine(5, bySize, blue) // nothing new: it goes on
+			expect("three definitions", "[]", "[size blue]")
+			write()
+			expect("all are built", "[size blue]", "[]")
+			if left := len(f.rows("cc$$iowner/owner")); left > 0 {
+				t.Errorf("%d entries of an index are left after its end", left)
+			}
+			f.redefine(6)
+			for range documents / step {
+				write()
+			}
+			if left := len(f.rows("cc$$isize/size")) + len(f.rows("cc$$iblue/blue")); left > 0 {
+				t.Errorf("%d entries of indexes are left after their end", left)
+			}
+
+			// Undefined and defined again before it was through.
+			f.redefine(7, byOwner)
+			write()
+			f.undefine()
+			f.redefine(1, bySize)
+			for range documents / step {
+				write()
+			}
+			expect("defined again", "[size]", "[]")
+			if left := len(f.rows("cc$$iowner/owner")); left > 0 {
+				t.Errorf("%d entries of an index are left after its chaincode was undefined", left)
+			}
+		})
+	}
 }

@@ -13,7 +13,6 @@ import (
 
 	"peerless/shared/channelconfig"
 	"peerless/shared/collection"
-	"peerless/shared/mango"
 	"peerless/shared/policy"
 	"peerless/shared/receipt"
 	"peerless/shared/wire"
@@ -42,7 +41,8 @@ type judge struct {
 	tree     receipt.Tree            // of the transactions so far
 	next     *channelconfig.Config   // set by a configuration transaction
 
-	reindexed map[string][]*mango.Index // of chaincodes whose indexes the block changes
+	layouts  map[string]layout // of the indexes of chaincodes, as the block changes them
+	indexing map[string]bool   // chaincodes whose documents are moved to new indexes with the block, if there are some
 }
 
 // newJudge begins a block. Without definitions they are read.
@@ -53,9 +53,9 @@ func newJudge(channel string, config *channelconfig.Config, view View, number ui
 	j := &judge{
 		channel: channel, config: config, view: view, before: newReader(view), updates: newUpdates(number), definitions: definitions,
 		seen: make(map[string]bool), endorsed: make(map[string]bool), indexed: make(map[string]*TxEntry), params: make(map[stateKey]bool),
-		reindexed: make(map[string][]*mango.Index),
+		layouts: make(map[string]layout), indexing: make(map[string]bool),
 	}
-	j.updates.indexes = j.indexes
+	j.updates.layouts = j.layout
 	return j
 }
 
@@ -99,7 +99,7 @@ func (j *judge) warm(ctx context.Context, txs []*checked) error {
 		if name := c.tx.Chaincode; name != "" && !named[name] && j.config != nil {
 			named[name] = true
 			if _, known := j.definitions[name]; !known {
-				keys = append(keys, DefinitionKeys(name)...)
+				keys = append(keys, definitionState(name)...)
 			}
 		}
 	}
@@ -139,7 +139,7 @@ func (j *judge) accept(ctx context.Context, c *checked, code peer.TxValidationCo
 		if err := j.updates.apply(ctx, j.before, c.tx, j.position, private); err != nil {
 			return err
 		}
-		if err := j.buildIndexes(ctx, c.tx.RWSet); err != nil {
+		if err := j.noteIndexes(ctx, c.tx); err != nil {
 			return err
 		}
 	}
@@ -307,10 +307,13 @@ func (j *judge) noteParameters(set *wire.RWSet) {
 	}
 }
 
-// finish ends the block, all of whose transactions are accepted: what expires with it goes, and it enters the channel's log. The
+// finish ends the block, all of whose transactions are accepted: what expires with it goes, documents move to new indexes, and it enters the channel's log. The
 // commit hash is of before.
 func (j *judge) finish(ctx context.Context, header *common.BlockHeader) error {
 	if err := j.expire(ctx); err != nil {
+		return err
+	}
+	if err := j.moveDocuments(ctx); err != nil {
 		return err
 	}
 	return j.log(ctx, header)

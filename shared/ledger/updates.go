@@ -38,7 +38,7 @@ type updates struct {
 	number  uint64 // of the block
 	keys    *btree.BTreeG[update]
 	history []Change
-	indexes indexesOf // of the public state
+	layouts layoutsOf // of the public state's indexes
 }
 
 func newUpdates(number uint64) *updates {
@@ -48,7 +48,7 @@ func newUpdates(number uint64) *updates {
 
 // snapshot returns the updates as they are now.
 func (u *updates) snapshot() *updates {
-	return &updates{number: u.number, keys: u.keys.Copy(), history: slices.Clip(u.history), indexes: u.indexes}
+	return &updates{number: u.number, keys: u.keys.Copy(), history: slices.Clip(u.history), layouts: u.layouts}
 }
 
 func (u *updates) get(k stateKey) (update, bool) { return u.keys.Get(update{stateKey: k}) }

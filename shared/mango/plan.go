@@ -35,9 +35,14 @@ func (q *Query) Plan(indexes []*Index) (Plan, error) {
 		return Plan{}, invalid("no_usable_index", "No index exists for this sort, try indexing by the sort fields.")
 	}
 	if best.Index == nil {
-		best.Sorted = len(q.Sort) == 0 || !q.Sort[0].desc
+		return q.Scan(), nil
 	}
 	return best, nil
+}
+
+// Scan is the plan that looks at every document, whatever the query sorts by.
+func (q *Query) Scan() Plan {
+	return Plan{Sorted: len(q.Sort) == 0 || q.sortedByKey() && !q.Sort[0].desc}
 }
 
 // sortedByKey reports whether the query wants no other order than that of the keys.

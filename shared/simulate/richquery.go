@@ -26,6 +26,8 @@ type Documents struct {
 	limit int  // documents to return
 	paged bool // the limit is a page's: reaching it is no error
 
+	awaited *mango.Index // the one it would go by if that held every document yet: only what it is to hold is found
+
 	private *Collection           // of private data, which is sealed and so has no entries of indexes in the state
 	entries ledger.PrivateEntries // of the plan's index of it; nil: they are not kept
 
@@ -99,16 +101,16 @@ func (t *Tx) find(ctx context.Context, d *Documents) (*Documents, error) {
 	if t.done {
 		return nil, ErrDone
 	}
-	var indexes []*mango.Index
+	var indexes, building []*mango.Index
 	var err error
 	if d.private != nil {
 		indexes = d.private.Indexes
 	} else {
-		if indexes, err = ledger.ReadIndexes(ctx, t.view, d.ns); err != nil {
+		if indexes, building, err = ledger.ReadIndexes(ctx, t.view, d.ns); err != nil {
 			return nil, t.failed(err)
 		}
 	}
-	if d.plan, err = d.query.Plan(indexes); err != nil {
+	if err := d.choose(indexes, building); err != nil {
 		return nil, err
 	}
 	if d.private != nil && d.private.Entries != nil && d.private.Open != nil && d.plan.Index != nil {
@@ -125,6 +127,19 @@ func (t *Tx) find(ctx context.Context, d *Documents) (*Documents, error) {
 	d.before = d.skip
 	d.last = d.private != nil && d.private.Open == nil
 	return d, nil
+}
+
+// choose plans the query. One that would go by an index that does not hold every document yet does without, also where it then has to
+// sort.
+func (d *Documents) choose(indexes, building []*mango.Index) (err error) {
+	d.plan, err = d.query.Plan(indexes)
+	if len(building) == 0 || err == nil && d.plan.Index != nil {
+		return err
+	}
+	if later, unfit := d.query.Plan(slices.Concat(indexes, building)); unfit == nil && later.Index != nil {
+		d.plan, d.awaited, err = d.query.Scan(), later.Index, nil
+	}
+	return err
 }
 
 // A bookmark says where a page ended. Its form is nobody's business but ours.
@@ -224,6 +239,9 @@ func (d *Documents) Close() {
 	d.ready, d.closed = nil, true
 }
 
+// Awaited returns the index by which the query would have gone if it held every document yet, nil if there is none.
+func (d *Documents) Awaited() *mango.Index { return d.awaited }
+
 // Scanned tells how many documents were looked at, and whether it was by an index.
 func (d *Documents) Scanned() (documents int, indexed bool) {
 	d.tx.mu.Lock()
@@ -322,6 +340,11 @@ func (d *Documents) read(ctx context.Context) error {
 		doc := mango.ParseDocument(row.Key, row.Item.Value)
 		if !d.query.Selector.Match(doc) {
 			continue
+		}
+		if d.awaited != nil {
+			if _, ok := d.awaited.Entry(doc); !ok {
+				continue
+			}
 		}
 		// An entry may be older than its document where the store writes them one after the other: the document has another then.
 		if d.plan.Index != nil {

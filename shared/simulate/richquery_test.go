@@ -268,3 +268,44 @@ func TestPrivateQuery(t *testing.T) {
 		t.Errorf("without the values: got %v", got)
 	}
 }
+
+// TestQueryWhileIndexIsBuilt: an index that does not hold every document yet is not used; the query finds what it will find by it, sorted
+// too, and says which it waits for.
+func TestQueryWhileIndexIsBuilt(t *testing.T) {
+	t.Parallel()
+	const definition = `{"index":{"fields":["size"]},"ddoc":"size","name":"size"}`
+	state := documents(t, 40, true)
+	state.Put(t, "cc", "nosize", `{"even":true}`)
+	for query, waits := range map[string]bool{
+		`{"selector":{"size":{"$gt":10}},"sort":[{"size":"asc"}]}`: true,
+		`{"selector":{"even":true},"sort":[{"size":"asc"}]}`:       true,
+		`{"selector":{"size":{"$lt":5}}}`:                          true,
+		`{"selector":{"even":true}}`:                               false,
+	} {
+		tx := simulate.New(state.View(t), "tx")
+		it, err := tx.Query(t.Context(), "cc", query)
+		want := all(t, it, err)
+		built := documents(t, 40, true)
+		built.Put(t, "cc", "nosize", `{"even":true}`)
+		built.Put(t, ledger.LifecycleNamespace, ledger.LayoutKey("cc"), `[{"below":"azAwMTA=","indexes":[`+definition+`]},{"indexes":[]}]`) // below k0010
+		it, err = simulate.New(built.View(t), "tx").Query(t.Context(), "cc", query)
+		got := all(t, it, err)
+		if !strings.Contains(query, "sort") {
+			slices.Sort(want) // nothing says in which order
+		}
+		if !slices.Equal(got, want) || len(want) == 0 {
+			t.Errorf("%s: %v, want %v", query, got, want)
+		}
+		documents, indexed := it.Scanned()
+		if indexed || documents != 41 || (it.Awaited() != nil) != waits {
+			t.Errorf("%s: looked at %d documents, by an index %v, waits for %v", query, documents, indexed, it.Awaited())
+		}
+	}
+	// What no index would give is still refused.
+	built := documents(t, 4, true)
+	built.Put(t, ledger.LifecycleNamespace, ledger.LayoutKey("cc"), `[{"indexes":[`+definition+`]},{"indexes":[]}]`)
+	var refused *mango.Error
+	if _, err := simulate.New(built.View(t), "tx").Query(t.Context(), "cc", `{"selector":{"even":true},"sort":[{"color":"asc"}]}`); !errors.As(err, &refused) || refused.Code != "no_usable_index" {
+		t.Errorf("a sort that no index gives: %v", err)
+	}
+}

@@ -163,9 +163,11 @@ func (h *Host) proposal(ctx context.Context, inv *chaincode.Invocation) (*invoca
 		Init: inv.Init, Height: inv.Tx.Savepoint(), Layers: invocation.FormatLayers(h.Chaincode, ledger.Layers(inv.Tx.View(), h.Chaincode)),
 		Access: invocation.Access(inv.Tx.Access()), LevelDB: inv.LevelDB,
 	}
-	if p.Indexes, err = h.indexes(ctx, inv.Tx); err != nil {
+	indexes, err := h.indexes(ctx, inv.Tx)
+	if err != nil {
 		return nil, err
 	}
+	p.Indexes, p.IndexLayout = indexes.definitions, indexes.layout
 	if p.Signed, err = proto.Marshal(signed); err != nil {
 		return nil, fmt.Errorf("marshal signed proposal: %w", err)
 	}
@@ -177,34 +179,32 @@ func (h *Host) proposal(ctx context.Context, inv *chaincode.Invocation) (*invoca
 	return p, nil
 }
 
-// indexed are the definitions of the chaincode's indexes, as the definition of a sequence has them.
+// indexed are the definitions of the chaincode's indexes, as the definition of a sequence has them, and which documents they hold.
 type indexed struct {
-	sequence    ledger.Version
-	definitions []byte
+	sequence            ledger.Version
+	definitions, layout []byte
 }
 
 // indexes returns the definitions of the chaincode's indexes. They change with the chaincode's definition, whose sequence the
-// gateway has read: so they are read once for each.
-func (h *Host) indexes(ctx context.Context, tx *simulate.Tx) ([]byte, error) {
+// gateway has read, and until they hold every document: so they are read once for each definition after that.
+func (h *Host) indexes(ctx context.Context, tx *simulate.Tx) (indexed, error) {
 	sequence := tx.Seen(ledger.LifecycleNamespace, ledger.SequenceKey(h.Chaincode))
 	h.mu.Lock()
 	known := h.indexed
 	h.mu.Unlock()
-	if sequence != nil && known.sequence == sequence.Version {
-		return known.definitions, nil
+	if sequence != nil && known.sequence == sequence.Version && known.layout == nil {
+		return known, nil
 	}
-	items, err := tx.View().Get(ctx, ledger.LifecycleNamespace, []string{ledger.IndexesKey(h.Chaincode)})
-	if err != nil {
-		return nil, fmt.Errorf("read indexes of %s: %w", h.Chaincode, err)
+	var now indexed
+	var err error
+	if now.definitions, now.layout, err = ledger.IndexState(ctx, tx.View(), h.Chaincode); err != nil {
+		return now, err
 	}
-	var definitions []byte
-	if items[0] != nil {
-		definitions = items[0].Value
-	}
-	if sequence != nil {
+	if sequence != nil && sequence.Version.Block < tx.Savepoint() {
+		now.sequence = sequence.Version
 		h.mu.Lock()
-		h.indexed = indexed{sequence.Version, definitions}
+		h.indexed = now
 		h.mu.Unlock()
 	}
-	return definitions, nil
+	return now, nil
 }

@@ -2,6 +2,7 @@ package lambda_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -63,6 +64,31 @@ func TestRichQuery(t *testing.T) {
 			t.Errorf("%s: %s, rows (-got +want):\n%s", query, answers[0].Error, diff)
 		}
 	}
+	// An index that does not hold every document yet is not used, and is once it does.
+	built := `{"index":{"fields":["size"]},"ddoc":"sizes","name":"bySize","type":"json"}`
+	c.put(t, "ch", ledger.LifecycleNamespace, ledger.SequenceKey("mine"), "sequence")
+	c.put(t, "ch", ledger.LifecycleNamespace, ledger.IndexesKey("mine"), "["+built+"]")
+	c.put(t, "ch", "mine", "d", `{"size":4}`)
+	rows := func() int {
+		inv := c.invocationOf(t, "run", `[{"op":"GetQueryResult","query":"{\"selector\":{\"size\":4},\"sort\":[{\"size\":\"asc\"}]}","must":true}]`)
+		if _, err := inv.Tx.GetState(t.Context(), ledger.LifecycleNamespace, ledger.SequenceKey("mine")); err != nil { // as the gateway does
+			t.Fatal(err)
+		}
+		result, err := execute(t, host, inv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(string(result.Response.Payload), `"key":"d"`)
+	}
+	c.put(t, "ch", ledger.LifecycleNamespace, ledger.LayoutKey("mine"), `[{"indexes":[`+built+`]},{"indexes":[]}]`)
+	if got := rows(); got != 1 {
+		t.Errorf("while the index is built: %d rows, want 1", got)
+	}
+	c.put(t, "ch", ledger.LifecycleNamespace, ledger.LayoutKey("mine"), `[{"indexes":[`+built+`]}]`)
+	if got := rows(); got != 0 { // this test made no entries
+		t.Errorf("by the index: %d rows, want 0", got)
+	}
+
 	refused := c.invocationOf(t, "run", `[{"op":"GetQueryResult","query":"{}"}]`)
 	refused.LevelDB = true
 	result, err := execute(t, host, refused)
