@@ -60,9 +60,22 @@ func TestGenesis(t *testing.T) {
 	if diff := cmp.Diff(ids(config.Organizations), []string{"A", "B", "C"}); diff != "" {
 		t.Errorf("organisations (-got +want):\n%s", diff)
 	}
-	plans := [][]string{{"A", "B"}, {"A", "C"}, {"B", "C"}}
-	if diff := cmp.Diff(config.EndorsementPlans(channelconfig.PathEndorsement), plans); diff != "" {
-		t.Errorf("plans (-got +want):\n%s", diff)
+	endorsers := map[string]*msp.Identity{}
+	for _, mspID := range []string{"A", "B", "C"} {
+		certPEM, _, err := cas[mspID].Issue(msp.IssueRequest{CommonName: "endorser", Role: msp.RolePeer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		serialized, err := msp.Serialize(mspID, certPEM)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if endorsers[mspID], err = config.MSPs.Identify(serialized); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(enough(config, channelconfig.PathEndorsement, endorsers), [][]string{{"A", "B"}, {"A", "C"}, {"B", "C"}}); diff != "" {
+		t.Errorf("endorsers (-got +want):\n%s", diff)
 	}
 	for _, test := range []struct {
 		path, mspID, role string
@@ -186,16 +199,18 @@ func TestImplicitMetaRules(t *testing.T) {
 		common.ImplicitMetaPolicy_MAJORITY: {{"Org1MSP", "Org2MSP"}},
 	} {
 		b := spoilt(t, func(e *common.ConfigEnvelope) { setRule(t, e, rule) })
-		if diff := cmp.Diff(mustParse(t, b).EndorsementPlans(channelconfig.PathEndorsement), want); diff != "" {
+		config := mustParse(t, b)
+		if diff := cmp.Diff(enough(config, channelconfig.PathEndorsement, peers(t, config)), want); diff != "" {
 			t.Errorf("%s (-got +want):\n%s", rule, diff)
 		}
 		lacking := spoilt(t, func(e *common.ConfigEnvelope) {
 			setRule(t, e, rule)
 			delete(e.Config.ChannelGroup.Groups["Application"].Groups["Org2MSP"].Policies, "Endorsement")
 		})
-		plans := mustParse(t, lacking).EndorsementPlans(channelconfig.PathEndorsement)
-		if rule == common.ImplicitMetaPolicy_ANY && len(plans) != 1 || rule != common.ImplicitMetaPolicy_ANY && plans != nil {
-			t.Errorf("%s, one organisation without the policy: %v", rule, plans)
+		config = mustParse(t, lacking)
+		sets := enough(config, channelconfig.PathEndorsement, peers(t, config))
+		if rule == common.ImplicitMetaPolicy_ANY && len(sets) != 1 || rule != common.ImplicitMetaPolicy_ANY && sets != nil {
+			t.Errorf("%s, one organisation without the policy: %v", rule, sets)
 		}
 	}
 	empty := spoilt(t, func(e *common.ConfigEnvelope) { e.Config.ChannelGroup.Groups["Application"].Groups = nil })

@@ -123,17 +123,3 @@ func (c *Config) Satisfied(path string, ids []*msp.Identity) bool {
 		return policy.Satisfied(signature, ids)
 	})
 }
-
-// EndorsementPlans returns the sets of application organisations of which one peer each would satisfy the policy with
-// the path, in the order of policy.Plans.
-func (c *Config) EndorsementPlans(path string) [][]string {
-	var orgs []string
-	for _, org := range c.Organizations {
-		orgs = append(orgs, org.MSPID)
-	}
-	return policy.Minimal(orgs, func(chosen []string) bool {
-		return c.rule(path).satisfied(func(signature *common.SignaturePolicyEnvelope) bool {
-			return policy.SatisfiedByPeers(signature, chosen)
-		})
-	})
-}

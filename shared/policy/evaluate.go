@@ -14,18 +14,11 @@ import (
 // operands, those beyond its number too. So AND(OR('A.member', 'A.member'), 'A.member') is not satisfied by two members
 // of A.
 func Satisfied(envelope *common.SignaturePolicyEnvelope, ids []*msp.Identity) bool {
-	return evaluate(envelope, len(ids), func(i int, principal *mspproto.MSPPrincipal) bool {
-		return ids[i].Satisfies(principal)
-	})
-}
-
-// evaluate is Satisfied for any count of signers.
-func evaluate(envelope *common.SignaturePolicyEnvelope, signers int, fits func(signer int, principal *mspproto.MSPPrincipal) bool) bool {
 	if envelope.GetVersion() != 0 || !wellFormed(envelope.GetRule(), len(envelope.GetIdentities())) {
 		return false
 	}
-	e := &evaluation{envelope.GetIdentities(), fits}
-	return e.rule(envelope.GetRule(), make([]bool, signers))
+	e := &evaluation{envelope.GetIdentities(), ids}
+	return e.rule(envelope.GetRule(), make([]bool, len(ids)))
 }
 
 func wellFormed(rule *common.SignaturePolicy, identities int) bool {
@@ -46,7 +39,7 @@ func wellFormed(rule *common.SignaturePolicy, identities int) bool {
 
 type evaluation struct {
 	principals []*mspproto.MSPPrincipal
-	fits       func(signer int, principal *mspproto.MSPPrincipal) bool
+	signers    []*msp.Identity
 }
 
 // rule evaluates a rule and marks the signers that it takes. What a rule takes that is not satisfied is for its caller
@@ -56,7 +49,7 @@ func (e *evaluation) rule(rule *common.SignaturePolicy, used []bool) bool {
 	if gate == nil {
 		principal := e.principals[rule.GetSignedBy()]
 		for i := range used {
-			if !used[i] && e.fits(i, principal) {
+			if !used[i] && e.signers[i].Satisfies(principal) {
 				used[i] = true
 				return true
 			}

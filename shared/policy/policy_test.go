@@ -3,7 +3,6 @@ package policy_test
 import (
 	"encoding/base64"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 
@@ -185,52 +184,5 @@ func TestSatisfiedRefusesMalformed(t *testing.T) {
 		if policy.Satisfied(envelope, signers) {
 			t.Errorf("%s: satisfied", name)
 		}
-	}
-}
-
-func TestPlans(t *testing.T) {
-	t.Parallel()
-	orgs := []string{"C", "B", "A"}
-	for _, test := range []struct {
-		policy string
-		want   [][]string
-	}{
-		{"OR('A.peer', 'B.peer')", [][]string{{"A"}, {"B"}}},
-		{"AND('A.peer', 'B.peer')", [][]string{{"A", "B"}}},
-		{"OutOf(2, 'A.peer', 'A.member', 'B.peer')", [][]string{{"A", "B"}}},
-		{"OutOf(2, 'A.peer', 'B.peer', 'C.member')", [][]string{{"A", "B"}, {"A", "C"}, {"B", "C"}}},
-		{"OR('C.peer', AND('A.peer', 'B.peer'))", [][]string{{"C"}, {"A", "B"}}},
-		{"OR('A.client', 'D.peer')", nil},
-		{"OutOf(0, 'A.peer')", [][]string{{}}},
-		{"OutOf(2, 'A.peer')", nil},
-	} {
-		if diff := cmp.Diff(policy.Plans(mustParse(t, test.policy), orgs), test.want); diff != "" {
-			t.Errorf("%s (-got +want):\n%s", test.policy, diff)
-		}
-	}
-}
-
-// A majority of thirty organisations: too many sets to look at each.
-func TestPlansOfMany(t *testing.T) {
-	t.Parallel()
-	var orgs []string
-	for i := range 30 {
-		orgs = append(orgs, "Org"+string(rune('A'+i/10))+string(rune('0'+i%10)))
-	}
-	envelope, err := policy.RolesOutOf(16, mspproto.MSPRole_PEER, orgs...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plans := policy.Plans(envelope, orgs)
-	if len(plans) < 2 {
-		t.Fatalf("%d plans", len(plans))
-	}
-	for _, plan := range plans {
-		if len(plan) != 16 || len(slices.Compact(slices.Sorted(slices.Values(plan)))) != 16 {
-			t.Errorf("a plan of %d", len(plan))
-		}
-	}
-	if plans := policy.Plans(envelope, orgs[:15]); plans != nil {
-		t.Errorf("plans %v of too few organisations", plans)
 	}
 }
