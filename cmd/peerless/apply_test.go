@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -13,14 +14,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/credentials"
 
 	"peerless/shared/conformance"
 	network "peerless/shared/conformance/remote"
 	"peerless/shared/toolbox"
 )
 
-// TestApplyToServer brings a network of organisations with their own MSP directories and endorsers to a server that runs: once more
+// TestApplyToServer brings a network of organisations with their own MSP directories and endorsers to a server that runs, over https: once more
 // changes nothing, and a client of one of them submits. No answer and no log has an endorser's key.
 func TestApplyToServer(t *testing.T) {
 	t.Parallel()
@@ -38,9 +39,22 @@ func TestApplyToServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	authority, err := network.NewAuthority(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certFile, keyFile, err := authority.Issue("server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	secured, err := authority.Client("", "")
+	if err != nil {
+		t.Fatal(err)
+	}
 	data := filepath.Join(dir, "data")
 	var log bytes.Buffer
-	server, err := network.Serve(t.Context(), program, &log, "--data", data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--verbose")
+	server, err := network.Serve(t.Context(), program, &log, "--data", data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--verbose",
+		"--tls-cert", certFile, "--tls-key", keyFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,6 +66,7 @@ func TestApplyToServer(t *testing.T) {
 	})
 	apply := func(key string) (actions map[string]int, said string, err error) {
 		cmd := exec.Command(program, "apply", "-f", setup.Manifest, "--url", server.URL, "--key", key, "--json")
+		cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+authority.File)
 		var complaint bytes.Buffer
 		cmd.Stderr = &complaint
 		out, err := cmd.Output()
@@ -76,7 +91,7 @@ func TestApplyToServer(t *testing.T) {
 		}
 	}
 
-	connection, err := grpc.NewClient(server.Gateways[""], grpc.WithTransportCredentials(insecure.NewCredentials()))
+	connection, err := grpc.NewClient(server.Gateways[""], grpc.WithTransportCredentials(credentials.NewTLS(secured)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,11 +125,11 @@ func TestApplyToServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	secret := strings.Split(string(key), "\n")[1]
-	shown := get(t, server, "/v1/organizations/Org1MSP")
+	shown := get(t, server, secured, "/v1/organizations/Org1MSP")
 	if !strings.Contains(shown, `"endorser":"-----BEGIN CERTIFICATE`) || strings.Contains(shown, "PRIVATE") || strings.Contains(shown, secret) {
 		t.Errorf("the organisation is shown as %s", shown)
 	}
-	if list := get(t, server, "/v1/organizations"); !strings.Contains(list, `"Org1MSP"`) || !strings.Contains(list, `"Org2MSP"`) {
+	if list := get(t, server, secured, "/v1/organizations"); !strings.Contains(list, `"Org1MSP"`) || !strings.Contains(list, `"Org2MSP"`) {
 		t.Errorf("the organisations are %s", list)
 	}
 	stopped = true
@@ -141,14 +156,15 @@ func TestApplyToServer(t *testing.T) {
 }
 
 // get asks a server as its operator.
-func get(t *testing.T, server *network.Server, path string) string {
+func get(t *testing.T, server *network.Server, config *tls.Config, path string) string {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	request.Header.Set("Authorization", "Bearer "+server.Key)
-	response, err := http.DefaultClient.Do(request)
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
+	response, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
