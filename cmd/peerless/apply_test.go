@@ -18,7 +18,6 @@ import (
 
 	"peerless/shared/conformance"
 	network "peerless/shared/conformance/remote"
-	"peerless/shared/toolbox"
 )
 
 // TestApplyToServer brings a network of organisations with their own MSP directories and endorsers to a server that runs, over https: once more
@@ -34,8 +33,8 @@ func TestApplyToServer(t *testing.T) {
 	if err := os.Symlink(self, program); err != nil {
 		t.Fatal(err)
 	}
-	probe := filepath.Join(toolbox.Root(), "contracts", "probe")
-	setup, err := network.Prepare(dir, func(string) string { return probe })
+	packed := pack(t, "probe", dir) // building source is the same for a directory: testdata/script/apply.txtar
+	setup, err := network.Prepare(dir, func(string) string { return packed })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,12 +57,7 @@ func TestApplyToServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stopped := false
-	t.Cleanup(func() {
-		if !stopped {
-			server.Stop()
-		}
-	})
+	t.Cleanup(func() { server.Stop() }) // if the test has not
 	apply := func(key string) (actions map[string]int, said string, err error) {
 		cmd := exec.Command(program, "apply", "-f", setup.Manifest, "--url", server.URL, "--key", key, "--json")
 		cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+authority.File)
@@ -132,7 +126,6 @@ func TestApplyToServer(t *testing.T) {
 	if list := get(t, server, secured, "/v1/organizations"); !strings.Contains(list, `"Org1MSP"`) || !strings.Contains(list, `"Org2MSP"`) {
 		t.Errorf("the organisations are %s", list)
 	}
-	stopped = true
 	if err := server.Stop(); err != nil {
 		t.Error(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	network "peerless/shared/conformance/remote"
+	"peerless/shared/deploy"
 	"peerless/shared/toolbox"
 )
 
@@ -26,9 +27,9 @@ channels:
     organizations: [Org1MSP, Org2MSP]
     chaincodes:
       - name: asset
-        source: CONTRACTS/assettransfer
+        source: assettransfer.tar.gz
       - name: probe
-        source: CONTRACTS/probe
+        source: probe.tar.gz
         policy: OR('Org1MSP.peer','Org2MSP.peer')
 `
 
@@ -64,9 +65,11 @@ func TestClients(t *testing.T) {
 		}
 	}
 	manifest, data, user := filepath.Join(dir, "network.yaml"), filepath.Join(dir, "data"), filepath.Join(dir, "user")
-	contracts := filepath.Join(toolbox.Root(), "contracts")
-	if err := os.WriteFile(manifest, []byte(strings.ReplaceAll(clientNetwork, "CONTRACTS", contracts)), 0o600); err != nil {
+	if err := os.WriteFile(manifest, []byte(clientNetwork), 0o600); err != nil {
 		t.Fatal(err)
+	}
+	for _, contract := range []string{"assettransfer", "probe"} {
+		pack(t, contract, dir)
 	}
 	program := filepath.Join(dir, "peerless")
 	self, err := os.Executable()
@@ -102,6 +105,7 @@ func TestClients(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				t.Cleanup(func() { server.Stop() }) // if the test has not
 				return server, server.Gateways[""]
 			}
 			run := func(phase, address string) *exec.Cmd {
@@ -219,4 +223,18 @@ func succeed(t *testing.T, name string, args ...string) {
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
+}
+
+// pack makes a package of one of this repository's contracts, NAME.tar.gz in a directory, and returns the file.
+func pack(t *testing.T, contract, dir string) string {
+	t.Helper()
+	pkg, err := deploy.Pack(t.Context(), filepath.Join(toolbox.Root(), "contracts", contract), contract, deploy.BuildConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, contract+".tar.gz")
+	if err := os.WriteFile(file, pkg, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
