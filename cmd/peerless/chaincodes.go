@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +14,7 @@ func newChaincodesCommand(a *app) *cobra.Command {
 	var channel string
 	cmd := &cobra.Command{
 		Use:   "chaincodes",
-		Short: "List a channel's chaincodes, or remove one",
+		Short: "List a channel's chaincodes and their approvals, or remove one",
 		Example: `  peerless chaincodes --channel main
   peerless chaincodes remove mycontract`,
 		Args: unknownCommand,
@@ -33,18 +34,43 @@ func newChaincodesCommand(a *app) *cobra.Command {
 				Chaincodes []client.Chaincode `json:"chaincodes"`
 			}{chaincodes})
 		}
-		rows := make([][]string, len(chaincodes))
-		for i, c := range chaincodes {
-			policy := c.Policy
+		var rows [][]string
+		row := func(c client.Chaincode, version string, sequence int64, policy string, approvals []client.Approval) {
 			if policy == "" {
 				policy = "the channel's majority"
 			}
-			rows[i] = []string{c.Name, c.Version, strconv.FormatInt(c.Sequence, 10), c.Language, policy}
+			rows = append(rows, []string{c.Name, version, strconv.FormatInt(sequence, 10), c.Language, policy, approvers(approvals)})
 		}
-		return a.printTable([]string{"NAME", "VERSION", "SEQUENCE", "LANGUAGE", "POLICY"}, rows)
+		for _, c := range chaincodes {
+			if c.Sequence > 0 {
+				row(c, c.Version, c.Sequence, c.Policy, c.Approvals)
+			}
+			if n := c.Next; n != nil {
+				c.Language = "" // it does not run
+				row(c, n.Version, n.Sequence, n.Policy, n.Approvals)
+			}
+		}
+		return a.printTable([]string{"NAME", "VERSION", "SEQUENCE", "LANGUAGE", "POLICY", "APPROVED BY"}, rows)
 	}
 	cmd.AddCommand(newChaincodesRemoveCommand(a))
 	return cmd
+}
+
+// approvers names the organisations that approved a definition, and those that did not.
+func approvers(approvals []client.Approval) string {
+	var by, not []string
+	for _, approval := range approvals {
+		if approval.Approved {
+			by = append(by, approval.Organization)
+		} else {
+			not = append(not, approval.Organization)
+		}
+	}
+	text := strings.Join(by, ", ")
+	if len(not) > 0 {
+		text = strings.TrimPrefix(text+"; not "+strings.Join(not, ", "), "; ")
+	}
+	return text
 }
 
 func newChaincodesRemoveCommand(a *app) *cobra.Command {

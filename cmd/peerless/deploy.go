@@ -17,6 +17,7 @@ import (
 
 type deployConfig struct {
 	channel, name, version, policy, collections, platform string
+	organization                                          string // to approve for
 	source, initRequired                                  bool
 	out                                                   string // a file
 	memory                                                int32
@@ -32,6 +33,10 @@ func newDeployCommand(a *app) *cobra.Command {
 --source, the server builds it. A package is a Fabric chaincode package (.tar.gz); a zip is a function's, as --package-only writes it. Deploying a
 name again replaces what it runs: if the new one does not start, the old one goes on.
 
+A channel's organisations approve a definition, each for itself, before it holds. Deploy approves for those for which you may: the key's own, or all for which the platform
+endorses. If that is not enough it says whom it waits for, and the old definition goes on; the others run peerless approve, or approve with a client of the Fabric
+Gateway. Deploying again then goes on from there.
+
 With --stack (or PEERLESS_STACK, or stack in the configuration file) the platform is one that sam deploy made: the contract becomes a Lambda function of the stack, with the
 stack's adapter beside the unmodified program. Credentials and region are AWS's as always: AWS_PROFILE, AWS_REGION. Deploying what is there already changes nothing.`,
 		Example: `  peerless deploy ./assettransfer
@@ -44,7 +49,7 @@ stack's adapter beside the unmodified program. Credentials and region are AWS's 
 	}
 	r := newRemote(cmd)
 	addChannel(cmd, &config.channel)
-	by.addTo(cmd)
+	by.approvesFor(cmd)
 	f := cmd.Flags()
 	f.StringVar(&config.name, "name", "", "the chaincode's name (default: the directory's, the zip's, or the package's label)")
 	f.StringVar(&config.version, "version", "", "its version (default: made of its content)")
@@ -65,6 +70,7 @@ stack's adapter beside the unmodified program. Credentials and region are AWS's 
 		if err := by.open(a, cmd, r); err != nil {
 			return err
 		}
+		config.organization = by.organization
 		collections, err := readCollections(config.collections)
 		if err != nil {
 			return fmt.Errorf("deploy: %w", err)
@@ -105,7 +111,7 @@ func readCollections(name string) (string, error) {
 
 // spec is what the platform is told.
 func (c *deployConfig) spec() client.DeploySpec {
-	return client.DeploySpec{Channel: c.channel, Name: c.name, Version: c.version, Policy: c.policy, Collections: c.collections, InitRequired: c.initRequired}
+	return client.DeploySpec{Channel: c.channel, Name: c.name, Version: c.version, Policy: c.policy, Collections: c.collections, InitRequired: c.initRequired, Organization: c.organization}
 }
 
 // readPackage reads a package or a zip, or makes a package of a directory. It fills what the flags left open.
@@ -207,6 +213,15 @@ func (a *app) upload(ctx context.Context, r *remote, pkg []byte, config deployCo
 	if a.json {
 		return a.printJSON(deployed)
 	}
-	a.note("%s runs on %s, version %s, sequence %d", deployed.Name, config.channel, deployed.Version, deployed.Sequence)
+	a.noteDeployed(deployed, config.channel)
 	return nil
+}
+
+// noteDeployed says what became of a deployment.
+func (a *app) noteDeployed(c *client.Chaincode, channel string) {
+	if len(c.Awaits) > 0 {
+		a.note("%s", c.Detail)
+		return
+	}
+	a.note("%s runs on %s, version %s, sequence %d", c.Name, channel, c.Version, c.Sequence)
 }

@@ -67,6 +67,10 @@ func (a *app) deployToStack(ctx context.Context, r *remote, source string, confi
 	if registered.Unchanged {
 		state = "as before, as"
 	}
+	if len(deployed.Awaits) > 0 {
+		a.note("%s", deployed.Detail)
+		return nil
+	}
 	a.note("%s runs on %s %s %s:%s, version %s, sequence %d", deployed.Name, config.channel, state, registered.Function, registered.Version, deployed.Version, deployed.Sequence)
 	return nil
 }

@@ -73,6 +73,14 @@ func addChannel(cmd *cobra.Command, channel *string) {
 type caller struct {
 	user, organization string
 	attributes         []string
+	approves           bool // the organisation is also the one to approve for, which a key may name
+}
+
+// approvesFor makes the organisation the one to approve for.
+func (c *caller) approvesFor(cmd *cobra.Command) {
+	c.addTo(cmd)
+	c.approves = true
+	cmd.Flags().Lookup("organization").Usage = "the organisation to approve for (default: the key's own; an operator's: all for which the platform endorses)"
 }
 
 func (c *caller) addTo(cmd *cobra.Command) {
@@ -95,6 +103,9 @@ func (c *caller) open(a *app, cmd *cobra.Command, r *remote) error {
 	config := client.Config{User: c.user, Organization: c.organization, Attributes: api.FormatAttributes(names, attributes)}
 	if err := r.openAs(a, config); err != nil {
 		return err
+	}
+	if c.approves {
+		config.Organization = ""
 	}
 	if r.Key != "" && config != (client.Config{}) {
 		return &usageError{cmd.CommandPath(), "with a key, the key says who calls: leave --user, --organization and --attr out"}

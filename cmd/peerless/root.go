@@ -56,7 +56,7 @@ Commands that talk to a server find it and its key in --url and --key, else in P
 		}
 	}
 	add(groupServer, newDevCommand(a), newServeCommand(a), newEndorserCommand(a), newApplyCommand(a), newKeyCommand(a), newTenantCommand(a), newIdentityCommand(a), newBenchCommand(a))
-	add(groupContract, newInitCommand(a), newDeployCommand(a), newChaincodesCommand(a), newSubmitCommand(a), newEvaluateCommand(a), newQueueCommand(a))
+	add(groupContract, newInitCommand(a), newDeployCommand(a), newApproveCommand(a), newChaincodesCommand(a), newSubmitCommand(a), newEvaluateCommand(a), newQueueCommand(a))
 	add(groupLedger, newChannelsCommand(a), newBlocksCommand(a), newTxCommand(a), newHistoryCommand(a), newEventsCommand(a), newWebhookCommand(a), newVerifyCommand(a))
 	return root
 }

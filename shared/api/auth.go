@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 
@@ -73,6 +74,18 @@ func (p *Principal) allow(scope Scope, channel, chaincode string) error {
 		return forbidden("this key is not for the chaincode \"" + chaincode + "\"")
 	}
 	return nil
+}
+
+// Approves returns the organisations for which a principal may have the platform approve a chaincode's definition: its own, and an
+// operator any that it names; none that an operator does not name are all for which the platform endorses.
+func (p *Principal) Approves(organization string) ([]string, error) {
+	switch {
+	case p.Operator && organization == "":
+		return nil, nil
+	case p.Operator, organization == "" || organization == p.MSPID:
+		return []string{cmp.Or(organization, p.MSPID)}, nil
+	}
+	return nil, forbidden("this key is for " + p.MSPID + ", and cannot approve for " + organization)
 }
 
 func (p *Principal) seesChannel(name string) bool {

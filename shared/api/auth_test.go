@@ -88,6 +88,7 @@ var requests = []struct {
 	{"POST", "/v1/channels/alpha/chaincodes?name=probe", "PK\x03\x04", "admin", true, true},
 	{"GET", "/v1/channels/alpha/chaincodes/probe", "", "evaluate", true, true},
 	{"DELETE", "/v1/channels/alpha/chaincodes/probe", "", "admin", true, true},
+	{"POST", "/v1/channels/alpha/chaincodes/probe/approvals", `{"version":"2"}`, "admin", true, true},
 	{"POST", submitPath, `{"function":"f"}`, "submit", true, true},
 	{"POST", queuePath, `{"function":"f"}`, "submit", true, true},
 	{"GET", "/v1/channels/alpha/queue", "", "evaluate", true, false},
@@ -439,11 +440,63 @@ func TestKeyRoutes(t *testing.T) {
 	}
 }
 
+// TestApprovesFor: a key has the platform approve for its own organisation, and an operator's for any.
+func TestApprovesFor(t *testing.T) {
+	t.Parallel()
+	keys, _ := openKeys(t)
+	fake := newFake(t)
+	h := newHandler(t, fake, func(c *api.Config) {
+		c.Auth = &api.KeyAuth{Keys: keys, Organization: "Org1MSP", Signer: signer}
+	})
+	operator := "Authorization: Bearer " + mustCreate(t, keys, api.Key{Name: "operator", Organization: "Org1MSP", Scopes: api.Scopes})
+	other := "Authorization: Bearer " + mustCreate(t, keys, api.Key{Name: "other", Organization: "Org2MSP", Scopes: api.Scopes})
+	const approvals = chaincodesPath + "/probe/approvals"
+	if a := do(t, h, "POST", approvals, `{"version":"2"}`, other); a.status != 404 {
+		t.Errorf("what is not there: got %d %s", a.status, a.body)
+	}
+	if a := do(t, h, "POST", chaincodesPath+"?name=probe&version=1", gzipped, operator); a.status != 201 {
+		t.Fatalf("deploy: got %d %s", a.status, a.body)
+	}
+	for _, c := range []struct {
+		key, body string
+		want      int
+	}{
+		{operator, `{"version":"2","organization":"Org2MSP"}`, 200},
+		{other, `{"version":"2"}`, 200},
+		{other, `{"version":"2","organization":"Org2MSP","policy":"OR('Org1MSP.peer')","sequence":2,"initRequired":true}`, 200},
+		{other, `{"version":"2","organization":"Org1MSP"}`, 403},
+		{other, `{}`, 400},
+		{other, `{"version":"a b"}`, 400},
+		{other, `{"version":"2","sequence":0}`, 400},
+		{other, `{"version":"2","package":"x"}`, 400},
+	} {
+		if a := do(t, h, "POST", approvals, c.body, c.key); a.status != c.want || c.want == 200 && !strings.Contains(string(a.body), `{"organization":"Org2MSP","approved":true}`) {
+			t.Errorf("%s: got %d %s, want %d", c.body, a.status, a.body, c.want)
+		}
+	}
+	for body, want := range map[string]int{
+		`{"name":"mine","scopes":["admin"]}`: 201, `{"name":"own","organization":"Org2MSP","scopes":["admin"]}`: 201,
+		`{"name":"theirs","organization":"Org1MSP","scopes":["admin"]}`: 403,
+	} {
+		if a := do(t, h, "POST", "/v1/keys", body, other); a.status != want {
+			t.Errorf("%s: got %d %s, want %d", body, a.status, a.body, want)
+		}
+	}
+	// What others have to approve is accepted, and no more.
+	fake.DeployError = &gateway.PendingError{Definition: gateway.Definition{Name: "probe", Version: "2", Sequence: 2}, Approved: []string{"Org2MSP"}, Awaited: []string{"Org1MSP"}}
+	if a := do(t, h, "POST", chaincodesPath+"?name=probe&version=2", gzipped, other); a.status != 202 || !strings.Contains(string(a.body), `"version":"1"`) ||
+		!strings.Contains(string(a.body), `"awaits":["Org1MSP"],"detail":"chaincode probe, version 2, sequence 2, is approved by Org2MSP and awaits Org1MSP`) {
+		t.Errorf("pending: got %d %s", a.status, a.body)
+	}
+}
+
 // TestTenants: a tenant's administrator and users see what is theirs, and nothing else.
 func TestTenants(t *testing.T) {
 	t.Parallel()
 	keys, store := openKeys(t)
-	h := newHandler(t, newFake(t), withKeys(keys))
+	h := newHandler(t, newFake(t), func(c *api.Config) { // a key of the platform's own organisation is an operator's
+		c.Auth = &api.KeyAuth{Keys: keys, Organization: "Org1MSP", Signer: signer}
+	})
 	root := "Authorization: Bearer " + mustCreate(t, keys, api.Key{Name: "root", Scopes: api.Scopes})
 	if a := do(t, h, "POST", "/v1/tenants", `{"name":"acme","organization":"AcmeMSP","channels":["alpha"]}`, root); a.status != 201 {
 		t.Fatalf("got %d %s", a.status, a.body)

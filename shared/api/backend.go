@@ -71,9 +71,12 @@ var _ Events = (*gateway.Events)(nil)
 type Deployer interface {
 	// Deploy reads a package (a Fabric .tar.gz, or a function zip), installs it, defines it on the channel, and returns
 	// when the chaincode answers. If the spec names a function there is no package, and pkg is nil: then that is what runs. The
-	// error for a package or a function that cannot run here is InvalidRequest and says why. by asked for it.
+	// error for a package or a function that cannot run here is InvalidRequest and says why. by asked for it. It is a
+	// *gateway.PendingError where organisations have to approve for which by does not: see Principal.Approves.
 	Deploy(ctx context.Context, by *Principal, channel string, spec DeploySpec, pkg io.Reader) (*Chaincode, error)
-	// Chaincodes returns what the channel defines, sorted by name.
+	// Approve records that organisations agree to a definition, which others have to approve too and somebody commits.
+	Approve(ctx context.Context, by *Principal, channel string, spec DeploySpec) error
+	// Chaincodes returns what the channel defines, and what awaits approvals, sorted by name.
 	Chaincodes(ctx context.Context, channel string) ([]Chaincode, error)
 	Chaincode(ctx context.Context, channel, name string) (*Chaincode, error)
 	// Remove stops the chaincode and takes it off the channel. Its state and history stay.
@@ -92,6 +95,8 @@ type DeploySpec struct {
 	Function     Function
 	// Indexes of rich queries, of a Function: a package has its own.
 	Indexes []string
+	// Organization to approve for, by MSP id; empty: see Principal.Approves.
+	Organization string
 }
 
 // A Function is a Lambda function that runs a chaincode. The zero Function is none.
@@ -113,6 +118,29 @@ type Chaincode struct {
 	InitRequired bool `json:"initRequired,omitempty"`
 	// Collections of private data, as Fabric's file has them.
 	Collections json.RawMessage `json:"collections,omitempty"`
+
+	Approvals []Approval `json:"approvals,omitempty"` // of this definition, by each organisation of the channel
+	Next      *Next      `json:"next,omitempty"`      // the definition that awaits approvals; nil if none does
+}
+
+// An Approval is what an organisation did at a definition's sequence.
+type Approval struct {
+	Organization string `json:"organization"`        // MSP id
+	Approved     bool   `json:"approved"`            // exactly this definition
+	PackageID    string `json:"packageId,omitempty"` // that it says it runs
+	// The newest approval at this sequence, of this definition or of another; empty if there is none.
+	TransactionID string `json:"transactionId,omitempty"`
+	BlockNumber   uint64 `json:"blockNumber,omitempty"`
+}
+
+// Next is a definition that organisations have approved, and that is not committed.
+type Next struct {
+	Version      string          `json:"version"`
+	Sequence     int64           `json:"sequence"`
+	Policy       string          `json:"policy,omitempty"` // empty: the channel's majority
+	InitRequired bool            `json:"initRequired,omitempty"`
+	Collections  json.RawMessage `json:"collections,omitempty"`
+	Approvals    []Approval      `json:"approvals"`
 }
 
 // Over returns the Gateway that is a gateway.Service. genesis makes the first block of a channel of these organisations.

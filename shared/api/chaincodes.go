@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"time"
 
+	"peerless/shared/gateway"
 	"peerless/shared/wire"
 )
 
@@ -67,7 +68,7 @@ func decodeUpload(q *request) (*upload, error) {
 		return nil, &http.MaxBytesError{Limit: MaxPackage}
 	}
 	in := &upload{channel: q.channel}
-	query, err := parseQuery(q.Request, "name", "version", "policy", "collections", "sequence", "initRequired")
+	query, err := parseQuery(q.Request, "name", "version", "policy", "collections", "sequence", "initRequired", "organization")
 	if err != nil {
 		return nil, err
 	}
@@ -149,13 +150,13 @@ func (in *upload) decodeFunction(q *request) error {
 			err = in.set(name, digits)
 		case "initRequired":
 			in.spec.InitRequired, err = r.boolean(name)
-		case "name", "version", "policy", "collections":
+		case "name", "version", "policy", "collections", "organization":
 			var value string
 			if value, err = r.text(name); err == nil {
 				err = in.set(name, value)
 			}
 		default:
-			err = unknown(name, "function, qualifier, packageId, name, version, policy, collections, indexes, sequence, initRequired")
+			err = unknown(name, "function, qualifier, packageId, name, version, policy, collections, indexes, sequence, initRequired, organization")
 		}
 		return err
 	})
@@ -196,6 +197,8 @@ func (in *upload) set(name, value string) error {
 			return invalid(name, "the sequence must be a number from 1 on")
 		}
 		in.spec.Sequence = n
+	case "organization":
+		in.spec.Organization = value
 	case "initRequired":
 		required, err := strconv.ParseBool(value)
 		if err != nil {
@@ -203,7 +206,7 @@ func (in *upload) set(name, value string) error {
 		}
 		in.spec.InitRequired = required
 	default:
-		return unknown(name, "name, version, policy, collections, sequence, initRequired, and then the file package")
+		return unknown(name, "name, version, policy, collections, sequence, initRequired, organization, and then the file package")
 	}
 	return nil
 }
@@ -236,18 +239,87 @@ func (in *upload) readForm(q *request) (io.Reader, error) {
 	}
 }
 
-func (h *Handler) deploy(ctx context.Context, p *Principal, in *upload) (created, error) {
+// deploy answers 201, or 202 if organisations have to approve for which this key does not.
+func (h *Handler) deploy(ctx context.Context, p *Principal, in *upload) (any, error) {
 	if in.spec.Name != "" && !p.seesChaincode(in.spec.Name) {
-		return created{}, forbidden("this key is not for the chaincode \"" + in.spec.Name + "\"")
+		return nil, forbidden("this key is not for the chaincode \"" + in.spec.Name + "\"")
 	}
 	if in.spec.Name == "" && len(p.Chaincodes) > 0 {
-		return created{}, invalid("name", "this key is for certain chaincodes: give the name")
+		return nil, invalid("name", "this key is for certain chaincodes: give the name")
 	}
 	chaincode, err := h.Deployer.Deploy(ctx, p, in.channel, in.spec, in.pkg)
+	var pending *gateway.PendingError
+	if errors.As(err, &pending) {
+		if chaincode, err = h.Deployer.Chaincode(ctx, in.channel, pending.Definition.Name); err == nil {
+			return &awaited{chaincode, pending.Awaited, pending.Error()}, nil
+		}
+	}
 	if err != nil {
-		return created{}, err
+		return nil, err
 	}
 	return created{"/v1/channels/" + url.PathEscape(in.channel) + "/chaincodes/" + url.PathEscape(chaincode.Name), chaincode}, nil
+}
+
+// awaited is the answer to a deployment that awaits approvals: 202. The chaincode is as it is.
+type awaited struct {
+	*Chaincode
+	Awaits []string `json:"awaits"` // organisations, by MSP id
+	Detail string   `json:"detail"`
+}
+
+func (a *awaited) respond(w http.ResponseWriter, _ *http.Request) error {
+	body, err := marshal(a)
+	if err != nil {
+		return fmt.Errorf("encode the chaincode: %w", err)
+	}
+	writeBody(w, http.StatusAccepted, "application/json", append(body, '\n'))
+	return nil
+}
+
+// decodeApproval reads a definition to approve: {"version":"1.0","organization":"Org1MSP",…}.
+func decodeApproval(q *request) (*upload, error) {
+	body, err := q.readBody()
+	if err != nil {
+		return nil, err
+	}
+	in := &upload{channel: q.channel, spec: DeploySpec{Name: q.chaincode}}
+	r := jsonReader{data: body}
+	err = r.fields(func(name string) (err error) {
+		switch name {
+		case "sequence":
+			if r.peek() < '0' || r.peek() > '9' {
+				return r.wrongType(name, "a number")
+			}
+			digits := r.literal()
+			r.pos += len(digits)
+			return in.set(name, digits)
+		case "initRequired":
+			in.spec.InitRequired, err = r.boolean(name)
+		case "version", "policy", "collections", "organization":
+			var value string
+			if value, err = r.text(name); err == nil {
+				err = in.set(name, value)
+			}
+		default:
+			err = unknown(name, "version, policy, collections, sequence, initRequired, organization")
+		}
+		return err
+	})
+	if err == nil && in.spec.Version == "" {
+		err = invalid("version", "give the version that is to be approved")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return in, in.check()
+}
+
+// approve answers with the chaincode, and who approved what is to be its next definition.
+func (h *Handler) approve(ctx context.Context, p *Principal, in *upload) (*Chaincode, error) {
+	if err := h.Deployer.Approve(ctx, p, in.channel, in.spec); err != nil {
+		return nil, err
+	}
+	return h.Deployer.Chaincode(ctx, in.channel, in.spec.Name)
 }
 
 // parseQuery reads the query. A parameter that is not known, or comes twice, is an error.

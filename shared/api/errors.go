@@ -33,8 +33,6 @@ func problemOf(err error) *Problem {
 		return problem
 	case errors.As(err, &failure):
 		return problemOfGateway(failure)
-	case errors.As(err, new(*gateway.PendingError)):
-		return &Problem{Code: CodeEndorsementPolicy, Detail: err.Error()}
 	case errors.As(err, &tooLarge):
 		return &Problem{Code: CodeTooLarge, Limit: tooLarge.Limit,
 			Detail: fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit)}

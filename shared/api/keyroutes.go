@@ -114,6 +114,9 @@ func (h *Handler) createKey(ctx context.Context, p *Principal, in *Key) (created
 	} else if in.Organization == "" && in.Tenant == "" {
 		in.Organization = p.MSPID
 	}
+	if p.Tenant == "" && !p.Operator && in.Organization != p.MSPID {
+		return created{}, forbidden("this key is for " + p.MSPID + ", and cannot make keys of another organisation")
+	}
 	if !in.ExpiresAt.IsZero() && !time.Now().Before(in.ExpiresAt) {
 		return created{}, invalid("expiresAt", "expiresAt is in the past")
 	}

@@ -35,6 +35,7 @@ func (h *Handler) routes() []route {
 		{"POST", chaincodes, handle(h, ScopeAdmin, decodeUpload, h.deploy)},
 		{"GET", chaincode, handle(h, ScopeEvaluate, decodeBoth, h.showChaincode)},
 		{"DELETE", chaincode, handle(h, ScopeAdmin, decodeBoth, h.removeChaincode)},
+		{"POST", chaincode + "/approvals", handle(h, ScopeAdmin, decodeApproval, h.approve)},
 		{"POST", chaincode + "/submit", handle(h, ScopeSubmit, decodeInvocation, h.submit)},
 		{"POST", chaincode + "/queue", handle(h, ScopeSubmit, h.decodeQueued, h.enqueue)},
 		{"POST", chaincode + "/evaluate", handle(h, ScopeEvaluate, decodeInvocation, h.evaluate)},

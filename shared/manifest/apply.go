@@ -13,6 +13,7 @@ const (
 	Created   = "created"
 	Updated   = "updated"
 	Unchanged = "unchanged"
+	Pending   = "pending" // a chaincode's definition: others have to approve it
 )
 
 // A Change says what Apply did about one thing.
@@ -20,7 +21,7 @@ type Change struct {
 	Kind    string // organization, channel or chaincode
 	Name    string
 	Channel string // of a chaincode
-	Action  string // Created, Updated or Unchanged
+	Action  string // Created, Updated, Unchanged or Pending
 	Detail  string // what is worth a word, or empty
 }
 

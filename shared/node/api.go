@@ -87,15 +87,37 @@ func (d deployer) Deploy(ctx context.Context, by *api.Principal, channel string,
 			return nil, installError(err)
 		}
 	}
+	organizations, err := by.Approves(spec.Organization)
+	if err != nil {
+		return nil, err
+	}
 	creator, err := d.creator(ctx, by, channel)
 	if err != nil {
 		return nil, err
 	}
-	defined, err := d.deploy(ctx, creator, channel, raw, gateway.Definition{Name: spec.Name, Version: spec.Version, Policy: spec.Policy, Sequence: spec.Sequence, InitRequired: spec.InitRequired, Collections: collections})
+	definition := gateway.Definition{Name: spec.Name, Version: spec.Version, Policy: spec.Policy, Sequence: spec.Sequence, InitRequired: spec.InitRequired, Collections: collections}
+	defined, err := d.deploy(ctx, creator, channel, raw, gateway.Agreement{Definition: definition, Organizations: organizations})
 	if err != nil {
 		return nil, err
 	}
-	return d.chaincode(channel, defined)
+	return d.Chaincode(ctx, channel, defined.Name)
+}
+
+func (d deployer) Approve(ctx context.Context, by *api.Principal, channel string, spec api.DeploySpec) error {
+	organizations, err := by.Approves(spec.Organization)
+	if err != nil {
+		return err
+	}
+	agreement, err := spec.Approval(organizations)
+	if err != nil {
+		return err
+	}
+	creator, err := d.creator(ctx, by, channel)
+	if err != nil {
+		return err
+	}
+	_, err = d.Gateway.Agree(ctx, channel, creator, agreement)
+	return err
 }
 
 // creator signs the definitions that a principal asks for.
@@ -115,27 +137,11 @@ func (d deployer) Remove(ctx context.Context, by *api.Principal, channel, name s
 }
 
 func (d deployer) Chaincodes(ctx context.Context, channel string) ([]api.Chaincode, error) {
-	definitions, err := d.Gateway.Definitions(ctx, channel)
-	if err != nil {
-		return nil, err
-	}
-	all := make([]api.Chaincode, 0, len(definitions))
-	for _, definition := range definitions {
-		c, err := d.chaincode(channel, definition)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, *c)
-	}
-	return all, nil
+	return api.DescribeAll(ctx, d.Gateway, channel, func(definition gateway.Definition) (*api.Chaincode, error) { return d.chaincode(channel, definition) })
 }
 
 func (d deployer) Chaincode(ctx context.Context, channel, name string) (*api.Chaincode, error) {
-	definition, err := d.Gateway.Definition(ctx, channel, name)
-	if err != nil {
-		return nil, err
-	}
-	return d.chaincode(channel, definition)
+	return api.Describe(ctx, d.Gateway, channel, name, func(definition gateway.Definition) (*api.Chaincode, error) { return d.chaincode(channel, definition) })
 }
 
 // chaincode joins what a channel defines with what is installed for it here.

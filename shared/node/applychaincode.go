@@ -67,7 +67,11 @@ func (n *Node) PutChaincode(ctx context.Context, channel string, d *manifest.Dep
 			return change, installError(err)
 		}
 	}
-	defined, err := n.bind(ctx, creator, channel, wanted, func() error { return n.Chaincodes.BindEach(ctx, channel, d.Name, targets) })
+	defined, err := n.bind(ctx, creator, channel, gateway.Agreement{Definition: wanted}, func() error { return n.Chaincodes.BindEach(ctx, channel, d.Name, targets) })
+	if pending := (*gateway.PendingError)(nil); errors.As(err, &pending) {
+		change.Action, change.Detail = manifest.Pending, pending.Error()
+		return change, nil
+	}
 	if err != nil {
 		return change, err
 	}

@@ -3,15 +3,20 @@ package node_test
 import (
 	"context"
 	"errors"
+	"net"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
 	mspproto "github.com/hyperledger/fabric-protos-go-apiv2/msp"
 	"google.golang.org/protobuf/proto"
 
 	assettransfer "peerless/contracts/assettransfer/chaincode"
+	deployment "peerless/shared/deploy"
 	"peerless/shared/gateway"
 	"peerless/shared/ledger"
+	"peerless/shared/manifest"
 	"peerless/shared/msp"
 	"peerless/shared/node"
 	"peerless/shared/organization"
@@ -31,6 +36,26 @@ func elsewhere(t *testing.T, mspID string) (member organization.Member, endorser
 		t.Fatal(err)
 	}
 	return organization.Member{Config: authority.Config()}, organization.KeyPair{Certificate: certificate, Key: key}
+}
+
+// serveContract runs a contract as a service, and returns its address.
+func serveContract(t *testing.T) string {
+	t.Helper()
+	contract, err := assettransfer.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	server := &shim.ChaincodeServer{CCID: "served", Address: address, CC: contract, TLSProps: shim.TLSProperties{Disabled: true}}
+	go server.Start() // until the tests end
+	return address
 }
 
 // lifecycleOf returns the transactions of _lifecycle on a channel: what each does, and who endorsed it.
@@ -134,8 +159,19 @@ func TestAgreement(t *testing.T) {
 			t.Error(diff)
 		}
 	}
+	// A manifest that waits for others is applied as far as it goes.
+	served := &manifest.Deployment{Name: "served", Version: "1", Artifacts: map[string]*manifest.Artifact{"": {Service: deployment.Connection{Address: serveContract(t)}}}}
+	for range 2 {
+		change, err := n.PutChaincode(t.Context(), "three", served)
+		if err != nil || change.Action != manifest.Pending || !strings.Contains(change.Detail, "awaits Org2MSP, Org3MSP") {
+			t.Errorf("put what awaits approvals: %+v, %v", change, err)
+		}
+	}
+	if bound := n.Chaincodes.Targets("three", "served"); len(bound) != 1 {
+		t.Errorf("it is not kept for the definition that is to come: %v", bound)
+	}
 	const approve = "ApproveChaincodeDefinitionForMyOrg"
-	if diff := cmp.Diff(lifecycleOf(t, n, "three"), []string{approve + " Org1MSP"}); diff != "" {
+	if diff := cmp.Diff(lifecycleOf(t, n, "three"), []string{approve + " Org1MSP", approve + " Org1MSP"}); diff != "" {
 		t.Error(diff)
 	}
 	if _, err := n.Gateway.Definition(t.Context(), "three", "assets"); err == nil {
@@ -150,7 +186,7 @@ func TestAgreement(t *testing.T) {
 	if err != nil || defined.Sequence != 1 {
 		t.Fatalf("deploy: %+v, %v", defined, err)
 	}
-	if diff := cmp.Diff(lifecycleOf(t, n, "three"), []string{approve + " Org1MSP", approve + " Org2MSP", commit + " Org1MSP Org2MSP"}); diff != "" {
+	if diff := cmp.Diff(lifecycleOf(t, n, "three"), []string{approve + " Org1MSP", approve + " Org1MSP", approve + " Org2MSP", commit + " Org1MSP Org2MSP"}); diff != "" {
 		t.Error(diff)
 	}
 	// What is removed and defined anew takes new approvals.
@@ -160,7 +196,7 @@ func TestAgreement(t *testing.T) {
 	if defined, err = deploy("three", "1"); err != nil || defined.Sequence != 3 {
 		t.Fatalf("deploy what was removed: %+v, %v", defined, err)
 	}
-	if got := lifecycleOf(t, n, "three"); len(got) != 7 || got[6] != commit+" Org1MSP Org2MSP" {
+	if got := lifecycleOf(t, n, "three"); len(got) != 8 || got[7] != commit+" Org1MSP Org2MSP" {
 		t.Errorf("after the removal: %v", got)
 	}
 }

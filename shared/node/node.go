@@ -294,14 +294,15 @@ func (n *Node) Deploy(ctx context.Context, channel string, pkg []byte, d gateway
 	if err != nil {
 		return d, err
 	}
-	return n.deploy(ctx, creator, channel, pkg, d)
+	return n.deploy(ctx, creator, channel, pkg, gateway.Agreement{Definition: d})
 }
 
-// deploy is Deploy with the definition signed by creator.
-func (n *Node) deploy(ctx context.Context, creator *msp.Signer, channel string, pkg []byte, d gateway.Definition) (gateway.Definition, error) {
+// deploy is Deploy with the definition signed by creator, and approved for certain organisations.
+func (n *Node) deploy(ctx context.Context, creator *msp.Signer, channel string, pkg []byte, a gateway.Agreement) (gateway.Definition, error) {
+	d := &a.Definition
 	id, err := n.Chaincodes.Install(ctx, pkg)
 	if err != nil {
-		return d, installError(err)
+		return *d, installError(err)
 	}
 	label, hash, _ := strings.Cut(id, ":")
 	if d.Name == "" {
@@ -312,10 +313,10 @@ func (n *Node) deploy(ctx context.Context, creator *msp.Signer, channel string, 
 	}
 	parsed, err := deploy.ParsePackage(pkg)
 	if err != nil {
-		return d, installError(err)
+		return *d, installError(err)
 	}
 	d.Indexes = parsed.Indexes
-	return n.bind(ctx, creator, channel, d, func() error { return n.Chaincodes.Bind(ctx, channel, d.Name, id) })
+	return n.bind(ctx, creator, channel, a, func() error { return n.Chaincodes.Bind(ctx, channel, d.Name, id) })
 }
 
 // DeployInProcess deploys a contract that is linked into this program. It has to be deployed again after a restart.
@@ -331,17 +332,18 @@ func (n *Node) DeployInProcess(ctx context.Context, channel string, contract shi
 	if err != nil {
 		return d, fmt.Errorf("start chaincode %s: %w", d.Name, err)
 	}
-	return n.bind(ctx, creator, channel, d, func() error { return n.Chaincodes.BindHost(channel, d.Name, host, d.Name) })
+	return n.bind(ctx, creator, channel, gateway.Agreement{Definition: d}, func() error { return n.Chaincodes.BindHost(channel, d.Name, host, d.Name) })
 }
 
 // bind binds and defines a chaincode, and takes the binding back if the definition is refused, or awaits approvals: what is defined
 // goes on as it was. A first binding stays for the definition that is to come.
-func (n *Node) bind(ctx context.Context, creator *msp.Signer, channel string, d gateway.Definition, bind func() error) (gateway.Definition, error) {
+func (n *Node) bind(ctx context.Context, creator *msp.Signer, channel string, a gateway.Agreement, bind func() error) (gateway.Definition, error) {
+	d := a.Definition
 	before := n.Chaincodes.Targets(channel, d.Name)
 	if err := bind(); err != nil {
 		return d, installError(err)
 	}
-	defined, err := n.Gateway.Define(ctx, channel, creator, d)
+	defined, err := n.Gateway.Agree(ctx, channel, creator, a)
 	if err == nil {
 		return defined, nil
 	}

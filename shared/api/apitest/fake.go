@@ -390,6 +390,28 @@ func (f *Fake) Deploy(ctx context.Context, _ *api.Principal, channel string, spe
 	return &c, nil
 }
 
+// Approve makes a definition the next of a chaincode, approved by the organisation that the spec names.
+func (f *Fake) Approve(ctx context.Context, by *api.Principal, channel string, spec api.DeploySpec) error {
+	organizations, err := by.Approves(spec.Organization)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Chaincode(ctx, channel, spec.Name); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.chaincodes[channel] {
+		if c := &f.chaincodes[channel][i]; c.Name == spec.Name {
+			c.Next = &api.Next{Version: spec.Version, Sequence: c.Sequence + 1, Policy: spec.Policy, InitRequired: spec.InitRequired, Approvals: []api.Approval{}}
+			for _, mspID := range organizations {
+				c.Next.Approvals = append(c.Next.Approvals, api.Approval{Organization: mspID, Approved: true})
+			}
+		}
+	}
+	return nil
+}
+
 // Package returns what was deployed; of a function, its name and qualifier with a colon between them.
 func (f *Fake) Package(channel, name string) []byte {
 	f.mu.Lock()

@@ -39,6 +39,32 @@ type Chaincode struct {
 	InitRequired bool   `json:"initRequired,omitempty"`
 	// Collections of private data, as Fabric's file has them.
 	Collections json.RawMessage `json:"collections,omitempty"`
+
+	Approvals []Approval `json:"approvals,omitempty"` // of this definition, by each organisation of the channel
+	Next      *Next      `json:"next,omitempty"`      // the definition that awaits approvals; nil if none does
+
+	// Of a deployment that others have to approve: the organisations that did not, and what there is to do. The chaincode is as it was.
+	Awaits []string `json:"awaits,omitempty"`
+	Detail string   `json:"detail,omitempty"`
+}
+
+// An Approval is what an organisation did at a definition's sequence.
+type Approval struct {
+	Organization  string `json:"organization"`
+	Approved      bool   `json:"approved"` // exactly this definition
+	PackageID     string `json:"packageId,omitempty"`
+	TransactionID string `json:"transactionId,omitempty"` // of its newest approval; empty if there is none
+	BlockNumber   uint64 `json:"blockNumber,omitempty"`
+}
+
+// Next is a definition that organisations have approved, and that is not committed.
+type Next struct {
+	Version      string          `json:"version"`
+	Sequence     int64           `json:"sequence"`
+	Policy       string          `json:"policy,omitempty"`
+	InitRequired bool            `json:"initRequired,omitempty"`
+	Collections  json.RawMessage `json:"collections,omitempty"`
+	Approvals    []Approval      `json:"approvals"`
 }
 
 // Healthy returns nil if the server can commit.
@@ -92,12 +118,14 @@ type DeploySpec struct {
 	Sequence                       int64
 	Collections                    string // of private data, in Fabric's JSON
 	InitRequired                   bool   // the chaincode's Init must be called first
+	Organization                   string // to approve for; empty: the key's own, an operator's all
 }
 
-// Deploy sends a package, a Fabric .tar.gz or a function zip, as it is read, and returns when the chaincode answers.
+// Deploy sends a package, a Fabric .tar.gz or a function zip, as it is read, and returns when the chaincode answers, or awaits
+// approvals: then the result has Awaits.
 func (c *Client) Deploy(ctx context.Context, spec DeploySpec, pkg io.Reader) (*Chaincode, error) {
 	fields := make(url.Values)
-	for name, value := range map[string]string{"name": spec.Name, "version": spec.Version, "policy": spec.Policy, "collections": spec.Collections} {
+	for name, value := range map[string]string{"name": spec.Name, "version": spec.Version, "policy": spec.Policy, "collections": spec.Collections, "organization": spec.Organization} {
 		if value != "" {
 			fields.Set(name, value)
 		}
@@ -152,9 +180,24 @@ func (c *Client) DeployFunction(ctx context.Context, spec DeploySpec, function F
 		Indexes     []string `json:"indexes,omitempty"`
 		Sequence    int64    `json:"sequence,omitempty"`
 		Init        bool     `json:"initRequired,omitempty"`
-	}{function, spec.Name, spec.Version, spec.Policy, spec.Collections, indexes, spec.Sequence, spec.InitRequired}
+		For         string   `json:"organization,omitempty"`
+	}{function, spec.Name, spec.Version, spec.Policy, spec.Collections, indexes, spec.Sequence, spec.InitRequired, spec.Organization}
 	out := &Chaincode{}
 	return result(out, c.post(ctx, channelPath(spec.Channel)+"/chaincodes", in, out))
+}
+
+// Approve has an organisation agree to the definition that a chaincode is to have.
+func (c *Client) Approve(ctx context.Context, spec DeploySpec) (*Chaincode, error) {
+	in := struct {
+		Organization string `json:"organization,omitempty"`
+		Version      string `json:"version"`
+		Policy       string `json:"policy,omitempty"`
+		Collections  string `json:"collections,omitempty"`
+		Sequence     int64  `json:"sequence,omitempty"`
+		Init         bool   `json:"initRequired,omitempty"`
+	}{spec.Organization, spec.Version, spec.Policy, spec.Collections, spec.Sequence, spec.InitRequired}
+	out := &Chaincode{}
+	return result(out, c.post(ctx, chaincodePath(spec.Channel, spec.Name)+"/approvals", in, out))
 }
 
 // Remove takes a chaincode off a channel. Its state and history stay.

@@ -41,6 +41,10 @@ func (d *Deployer) Deploy(ctx context.Context, by *api.Principal, channel string
 	if err != nil {
 		return nil, err
 	}
+	organizations, err := by.Approves(spec.Organization)
+	if err != nil {
+		return nil, err
+	}
 	creator, err := d.creator(ctx, by, channel)
 	if err != nil {
 		return nil, err
@@ -55,9 +59,9 @@ func (d *Deployer) Deploy(ctx context.Context, by *api.Principal, channel string
 			return nil, bindError(err)
 		}
 	}
-	defined, err := d.Gateway.Define(ctx, channel, creator, definition)
+	defined, err := d.Gateway.Agree(ctx, channel, creator, gateway.Agreement{Definition: definition, Organizations: organizations})
 	if err == nil {
-		return show(defined, binding)
+		return d.Chaincode(ctx, channel, defined.Name)
 	}
 	if before != binding { // what awaits approvals keeps a first binding, for the definition that is to come
 		undo := context.WithoutCancel(ctx)
@@ -96,30 +100,32 @@ func (d *Deployer) Remove(ctx context.Context, by *api.Principal, channel, name 
 	return nil
 }
 
+// Approve implements api.Deployer.
+func (d *Deployer) Approve(ctx context.Context, by *api.Principal, channel string, spec api.DeploySpec) error {
+	organizations, err := by.Approves(spec.Organization)
+	if err != nil {
+		return err
+	}
+	agreement, err := spec.Approval(organizations)
+	if err != nil {
+		return err
+	}
+	creator, err := d.creator(ctx, by, channel)
+	if err != nil {
+		return err
+	}
+	_, err = d.Gateway.Agree(ctx, channel, creator, agreement)
+	return err
+}
+
 // Chaincodes implements api.Deployer.
 func (d *Deployer) Chaincodes(ctx context.Context, channel string) ([]api.Chaincode, error) {
-	definitions, err := d.Gateway.Definitions(ctx, channel)
-	if err != nil {
-		return nil, err
-	}
-	all := make([]api.Chaincode, 0, len(definitions))
-	for _, definition := range definitions {
-		c, err := d.shown(ctx, channel, definition)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, *c)
-	}
-	return all, nil
+	return api.DescribeAll(ctx, d.Gateway, channel, func(definition gateway.Definition) (*api.Chaincode, error) { return d.shown(ctx, channel, definition) })
 }
 
 // Chaincode implements api.Deployer.
 func (d *Deployer) Chaincode(ctx context.Context, channel, name string) (*api.Chaincode, error) {
-	definition, err := d.Gateway.Definition(ctx, channel, name)
-	if err != nil {
-		return nil, err
-	}
-	return d.shown(ctx, channel, definition)
+	return api.Describe(ctx, d.Gateway, channel, name, func(definition gateway.Definition) (*api.Chaincode, error) { return d.shown(ctx, channel, definition) })
 }
 
 func (d *Deployer) shown(ctx context.Context, channel string, definition gateway.Definition) (*api.Chaincode, error) {

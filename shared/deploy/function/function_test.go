@@ -215,7 +215,7 @@ func TestDeployer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	by := &api.Principal{Signer: func() (*msp.Signer, error) { return user, nil }}
+	by := &api.Principal{MSPID: user.MSPID, Signer: func() (*msp.Signer, error) { return user, nil }}
 	d := &function.Deployer{Functions: m, Gateway: n.Gateway}
 	spec := func(qualifier string, change ...func(*api.DeploySpec)) api.DeploySpec {
 		s := api.DeploySpec{Name: "assets", Version: "1.0", Function: api.Function{Name: "peerless-dev-alpha-assets-1", Qualifier: qualifier, PackageID: "assets:" + qualifier}}
@@ -230,6 +230,10 @@ func TestDeployer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if len(got.Approvals) != 1 || !got.Approvals[0].Approved || got.Approvals[0].TransactionID == "" {
+			t.Errorf("approvals: %+v", got.Approvals)
+		}
+		want.Approvals = got.Approvals
 		if diff := cmp.Diff(want, *got); diff != "" {
 			t.Errorf("deployed (-want +got):\n%s", diff)
 		}
