@@ -21,16 +21,13 @@ import (
 	"peerless/shared/grpcapi"
 	"peerless/shared/msp"
 	"peerless/shared/msp/mspdir"
-	"peerless/shared/organization"
 	"peerless/shared/store/pebble"
 )
 
 type endorserConfig struct {
-	organization         string
-	msp, cert, key       string
-	from                 string
-	fromCA               string
-	fromCert, fromKey    string
+	organization   string
+	msp, cert, key string
+	platformConfig
 	listen, data, ready  string
 	tlsCert, tlsKey      string
 	clientCA             string
@@ -76,10 +73,7 @@ It has no private data: a contract that reads values of a collection fails here,
 	f.StringVar(&config.msp, "msp", "", "an MSP directory with the endorser's certificate and key in signcerts and keystore")
 	f.StringVar(&config.cert, "cert", "", "a PEM file with the endorser's certificate, in place of --msp")
 	f.StringVar(&config.key, "key", "", "a PEM file with its key")
-	f.StringVar(&config.from, "from", defaultGRPC, "the platform's gRPC listener, from which the blocks come")
-	f.StringVar(&config.fromCA, "from-ca", "", "a PEM file with the authority of the platform's TLS certificate; left out: plain text")
-	f.StringVar(&config.fromCert, "from-cert", "", "a PEM file with a TLS certificate to show to the platform")
-	f.StringVar(&config.fromKey, "from-key", "", "a PEM file with its key")
+	config.platformConfig.addTo(f, "from which the blocks come")
 	f.StringArrayVar(&config.channels, "channel", nil, "a channel to endorse on. May be repeated")
 	f.StringArrayVar(&config.chaincodes, "chaincode", nil, "NAME=SOURCE: what a chaincode runs, a directory or a package; CHANNEL/NAME=SOURCE on one channel. "+
 		"What was installed before is kept. May be repeated")
@@ -108,12 +102,8 @@ func (c *endorserConfig) check() error {
 		return errors.New("--tls-cert and --tls-key go together")
 	case c.clientCA != "" && c.tlsCert == "":
 		return errors.New("--tls-client-ca needs --tls-cert and --tls-key")
-	case (c.fromCert == "") != (c.fromKey == ""):
-		return errors.New("--from-cert and --from-key go together")
-	case c.fromCert != "" && c.fromCA == "":
-		return errors.New("--from-cert needs --from-ca")
 	}
-	return nil
+	return c.platformConfig.check()
 }
 
 // endorser runs until ctx ends, or a chain does not hold.
@@ -247,24 +237,6 @@ func (c *endorserConfig) checkData() error {
 		return fmt.Errorf("%s is the data directory of a platform: choose another with --data", c.data)
 	}
 	return nil
-}
-
-// connection is the way to the platform.
-func (c *endorserConfig) connection() (organization.Connection, error) {
-	to := organization.Connection{Address: c.from}
-	for _, part := range []struct {
-		file string
-		into *[]byte
-	}{{c.fromCA, &to.RootCert}, {c.fromCert, &to.ClientCert}, {c.fromKey, &to.ClientKey}} {
-		if part.file == "" {
-			continue
-		}
-		var err error
-		if *part.into, err = os.ReadFile(part.file); err != nil {
-			return to, fmt.Errorf("the way to the platform: %w", err)
-		}
-	}
-	return to, nil
 }
 
 // tls is how the endorser answers; nil: plain text.

@@ -18,11 +18,9 @@ import (
 	gatewayclient "github.com/hyperledger/fabric-gateway/pkg/client"
 	"github.com/hyperledger/fabric-gateway/pkg/identity"
 	gatewaypb "github.com/hyperledger/fabric-protos-go-apiv2/gateway"
-	"github.com/hyperledger/fabric-protos-go-apiv2/peer/lifecycle"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"peerless/shared/api/client"
 	network "peerless/shared/conformance/remote"
@@ -373,19 +371,28 @@ func (c *consortium) define() {
 	c.t.Helper()
 	certificate, key, err := c.authority.Issue(msp.IssueRequest{CommonName: "admin", Role: msp.RoleAdmin})
 	c.must(err)
-	contract := c.contractOf("_lifecycle", "Org2MSP", certificate, key)
-	args, err := proto.Marshal(&lifecycle.ApproveChaincodeDefinitionForMyOrgArgs{Name: "second", Version: "1", Sequence: 1})
-	c.must(err)
+	for file, content := range map[string][]byte{"signcerts/cert.pem": certificate, "keystore/key.pem": key} {
+		c.must(os.MkdirAll(filepath.Dir(c.path("admin/"+file)), 0o700))
+		c.must(os.WriteFile(c.path("admin/"+file), content, 0o600))
+	}
+	approve := func(more ...string) (string, error) {
+		out, err := exec.Command(c.program, append([]string{"approve", "second", "--version", "1", "--channel", "trade", "--organization", "Org2MSP",
+			"--msp", c.path("admin"), "--from", c.gateway}, more...)...).CombinedOutput()
+		return string(out), err
+	}
 	deploy := func() (string, error) {
 		out, err := exec.Command(c.program, "deploy", filepath.Join(toolbox.Root(), "contracts", "assettransfer"), "--name", "second", "--version", "1",
 			"--channel", "trade", "--url", c.platform.URL, "--key", c.platform.Key).CombinedOutput()
 		return string(out), err
 	}
-	if out, err := deploy(); err == nil || !strings.Contains(out, "is approved by Org1MSP and awaits Org2MSP") {
+	if out, err := deploy(); err != nil || !strings.Contains(out, "is approved by Org1MSP and awaits Org2MSP") {
 		c.t.Errorf("deploy before the other approves: %v\n%s", err, out)
 	}
-	if _, err := contract.Submit("ApproveChaincodeDefinitionForMyOrg", gatewayclient.WithBytesArguments(args), gatewayclient.WithEndorsingOrganizations("Org2MSP")); err != nil {
-		c.t.Errorf("approve: %v: %s", err, explainStatus(err))
+	if out, err := approve("--sequence", "2"); err == nil || !strings.Contains(out, "Org2MSP: ") || !strings.Contains(out, "requested sequence 2 is larger than the next available sequence number 1") {
+		c.t.Errorf("approve another sequence: %v\n%s", err, out)
+	}
+	if out, err := approve(); err != nil || !strings.Contains(out, "second, version 1, sequence 1 on trade: approved by Org2MSP in transaction ") {
+		c.t.Errorf("approve: %v\n%s", err, out)
 	}
 	if out, err := deploy(); err != nil {
 		c.t.Errorf("deploy after the other approved: %v\n%s", err, out)

@@ -63,7 +63,7 @@ func (s *Service) Agree(ctx context.Context, channelName string, creator *msp.Si
 	if err := errors.Join(wire.ChaincodeName.Check(d.Name), wire.ChaincodeVersion.Check(d.Version), checkNames(d.Name, d.Version)); err != nil {
 		return d, invalidArgument("", "%v", err)
 	}
-	application, err := applicationPolicy(d.Policy)
+	application, err := ApplicationPolicy(d.Policy)
 	if err != nil {
 		return d, invalidArgument("", "policy of chaincode %s: %v", d.Name, err)
 	}

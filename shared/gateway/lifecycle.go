@@ -20,7 +20,7 @@ import (
 // Defined reports whether a channel defines a chaincode as d says, but for the sequence: policies that are written otherwise and
 // mean the same are the same.
 func (s *Service) Defined(ctx context.Context, channel string, d Definition) (bool, error) {
-	application, err := applicationPolicy(d.Policy)
+	application, err := ApplicationPolicy(d.Policy)
 	if err != nil {
 		return false, invalidArgument("", "policy of chaincode %s: %v", d.Name, err)
 	}
@@ -108,8 +108,8 @@ func definition(d *ledger.Definition) Definition {
 	return shown
 }
 
-// applicationPolicy reads a policy as Definition has it.
-func applicationPolicy(text string) (*peer.ApplicationPolicy, error) {
+// ApplicationPolicy reads a policy as Definition has it.
+func ApplicationPolicy(text string) (*peer.ApplicationPolicy, error) {
 	switch {
 	case text == "":
 		text = channelconfig.PathEndorsement

@@ -165,7 +165,6 @@ func TestPrivateIndexOfOlderViews(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	index := privateIndexOf(t, channel)
 	var views []ledger.View
 	view := func() {
 		t.Helper()
@@ -183,7 +182,7 @@ func TestPrivateIndexOfOlderViews(t *testing.T) {
 		view()
 	}
 	for _, order := range [][]int{{0, 5, 3, 1, 4, 2}, {5, 0, 1}, {2, 5, 4, 3, 2}} {
-		index = privateIndexOf(t, channel)
+		index := privateIndexOf(t, channel)
 		for _, i := range order {
 			want := map[int]string{1: "a=1", 2: "a=2", 3: "a=2 b=7", 4: "a=2", 5: "a=3"}[i]
 			if got, kept := index.documents(t, p, views[i]); kept && got != want || !kept && i >= order[0] {
