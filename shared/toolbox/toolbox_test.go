@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestStop ends a program that does not listen, and its child, which the shell leaves behind.
@@ -16,8 +17,12 @@ func TestStop(t *testing.T) {
 		cmd := exec.Command("/bin/sh", "-c", "sleep 300 & echo started; wait")
 		p = Start(t, cmd, nil)
 	})
-	if err := syscall.Kill(-p.Process.Pid, 0); !errors.Is(err, syscall.ESRCH) {
-		t.Errorf("after the test its program's group is there: %v", err)
+	// The child is ended, and there until process 1 has seen it.
+	deadline := time.Now().Add(10 * time.Second)
+	for err := error(nil); !errors.Is(err, syscall.ESRCH); time.Sleep(time.Millisecond) {
+		if err = syscall.Kill(-p.Process.Pid, 0); time.Now().After(deadline) {
+			t.Fatalf("after the test its program's group is there: %v", err)
+		}
 	}
 }
 
