@@ -190,7 +190,10 @@ func nextSequence(ctx context.Context, contract *client.Contract, name string) (
 
 // gatewayError is what a gateway said, with what its endorsers did.
 func gatewayError(err error) error {
-	said := status.Convert(errors.Unwrap(err))
+	said, ok := status.FromError(errors.Unwrap(err))
+	if !ok || said.Message() == "" {
+		return err
+	}
 	text := said.Message()
 	for _, detail := range said.Details() {
 		if d, ok := detail.(*gatewaypb.ErrorDetail); ok {

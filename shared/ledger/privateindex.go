@@ -41,7 +41,7 @@ type PrivateIndexes struct {
 type privateIndexes struct {
 	mu      sync.Mutex
 	kept    map[privateIndexKey]*privateIndex
-	clock   int64 // counts uses
+	clock   int // counts uses
 	entries int   // of all, as of their last use
 }
 
@@ -124,7 +124,7 @@ func (all *privateIndexes) use(key privateIndexKey) *privateIndex {
 		all.kept[key] = p
 	}
 	all.clock++
-	p.used = int(all.clock)
+	p.used = all.clock
 	return p
 }
 
