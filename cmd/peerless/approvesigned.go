@@ -190,8 +190,11 @@ func nextSequence(ctx context.Context, contract *client.Contract, name string) (
 
 // gatewayError is what a gateway said, with what its endorsers did.
 func gatewayError(err error) error {
-	said, ok := status.FromError(errors.Unwrap(err))
-	if !ok || said.Message() == "" {
+	said, ok := status.FromError(err) // a client's error is wrapped around the status, an evaluation's is none
+	if inner := errors.Unwrap(err); inner != nil {
+		said, ok = status.FromError(inner)
+	}
+	if !ok {
 		return err
 	}
 	text := said.Message()

@@ -391,6 +391,10 @@ func (c *consortium) define() {
 	if out, err := approve("--sequence", "2"); err == nil || !strings.Contains(out, "Org2MSP: ") || !strings.Contains(out, "requested sequence 2 is larger than the next available sequence number 1") {
 		c.t.Errorf("approve another sequence: %v\n%s", err, out)
 	}
+	if out, err := approve("--channel", "nowhere"); err == nil || !strings.Contains(out, "approve second for Org2MSP: no peers available to evaluate chaincode _lifecycle in channel nowhere") &&
+		!strings.Contains(out, "could not get last config for channel nowhere") {
+		c.t.Errorf("approve on no channel: %v\n%s", err, out)
+	}
 	if out, err := approve(); err != nil || !strings.Contains(out, "second, version 1, sequence 1 on trade: approved by Org2MSP in transaction ") {
 		c.t.Errorf("approve: %v\n%s", err, out)
 	}

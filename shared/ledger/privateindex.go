@@ -42,7 +42,7 @@ type privateIndexes struct {
 	mu      sync.Mutex
 	kept    map[privateIndexKey]*privateIndex
 	clock   int // counts uses
-	entries int   // of all, as of their last use
+	entries int // of all, as of their last use
 }
 
 type privateIndexKey struct{ channel, chaincode, collection, mspID string }
